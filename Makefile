@@ -1,0 +1,4 @@
+# The placeholders of the first commit; the real targets follow.
+.PHONY: test
+test:
+	swift test

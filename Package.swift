@@ -1,0 +1,73 @@
+// swift-tools-version: 6.2
+// The package: dependencies point one way, from what knows little to what knows much
+// (docs/architecture.md, "Layout").
+import PackageDescription
+
+/// Settings of every source target: Swift 6 mode, each unsafe use says so, warnings are errors.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+]
+
+/// Codecs and the log are optimised in debug builds too, so that thousands of simulated
+/// seeds fit into a debug test run.
+let strictAndOptimised: [SwiftSetting] =
+    strict + [.unsafeFlags(["-O"], .when(configuration: .debug))]
+
+/// Test targets: `#expect` on a `RawSpan` does not compile under strict memory safety.
+let tests: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
+
+let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let argumentParser: Target.Dependency =
+    .product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+    name: "devpie-client-backend",
+    products: [
+        .executable(name: "broker", targets: ["BrokerCommand"])
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    ],
+    targets: [
+        .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
+        .target(name: "CBroker", cSettings: [.unsafeFlags(["-O2"])]),
+
+        .target(name: "Flags", swiftSettings: strict),
+        .target(name: "BrokerProtocol", swiftSettings: strictAndOptimised),
+        .target(
+            name: "BrokerLog", dependencies: ["BrokerProtocol", "CBroker", "CLZ4"],
+            swiftSettings: strictAndOptimised),
+        .target(
+            name: "Broker",
+            dependencies: ["BrokerProtocol", "BrokerLog", nioCore, nioPosix, nioHTTP1, logging],
+            swiftSettings: strict),
+        .target(
+            name: "BrokerClient", dependencies: ["BrokerProtocol", nioCore, nioPosix, logging],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "BrokerCommand",
+            dependencies: ["Broker", "BrokerClient", "Flags", argumentParser, logging],
+            swiftSettings: strict),
+
+        .testTarget(name: "FlagsTests", dependencies: ["Flags"], swiftSettings: tests),
+        .testTarget(
+            name: "BrokerProtocolTests", dependencies: ["BrokerProtocol"], swiftSettings: tests),
+        .testTarget(
+            name: "BrokerLogTests", dependencies: ["BrokerLog", "BrokerProtocol"],
+            swiftSettings: tests),
+        .testTarget(
+            name: "BrokerTests",
+            dependencies: ["Broker", "BrokerLog", "BrokerProtocol", nioCore, nioPosix],
+            swiftSettings: tests),
+        .testTarget(
+            name: "BrokerClientTests", dependencies: ["BrokerClient", "Broker", nioCore],
+            swiftSettings: tests),
+    ]
+)

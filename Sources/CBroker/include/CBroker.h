@@ -1,0 +1,12 @@
+/* The few C shims of the broker: what Swift cannot say as fast. */
+#ifndef CBROKER_H
+#define CBROKER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* CRC-32C (Castagnoli, RFC 3720 appendix B.4) of `length` bytes, continuing from `crc`
+ * (0 at the start). SSE4.2 or ARMv8 instructions where the processor has them, else a table. */
+uint32_t cbroker_crc32c(uint32_t crc, const void *bytes, size_t length);
+
+#endif
