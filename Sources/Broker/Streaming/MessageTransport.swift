@@ -25,6 +25,10 @@ protocol MessageTransport: AnyObject {
     /// Ends what `listen` began.
     func stopListening(on subject: [UInt8], tag: UInt64)
 
+    /// Whether some connection would receive a message on `subject` (an inbox, whose client may be
+    /// away).
+    func hasReceiver(for subject: UnsafeRawBufferPointer) -> Bool
+
     /// Stops reading from the connections that publish to the engine.
     func pausePublishers()
 
