@@ -143,7 +143,12 @@ extension Log {
     /// Hands what was appended since to the committer; call it at the end of each tick. Cheap when
     /// nothing was appended.
     public func submit() {
-        if unsafe hot.pointee.chunkRecords == 0 { return }
+        if let full = takeOpenChunk() { enqueue(full) }
+    }
+
+    /// The chunk that was being filled, nil if it is empty; the next one is begun.
+    func takeOpenChunk() -> JournalChunk? {
+        if unsafe hot.pointee.chunkRecords == 0 { return nil }
         let full = chunk
         unsafe full.used = hot.pointee.chunkUsed
         unsafe full.recordCount = hot.pointee.chunkRecords
@@ -159,7 +164,7 @@ extension Log {
                     bytes: target.pointee.appendedBytes))
         }
         openChunk()
-        enqueue(full)
+        return full
     }
 
     /// Begins the next chunk.
@@ -175,7 +180,13 @@ extension Log {
     }
 
     /// Sends a chunk on its way to being durable.
-    private func enqueue(_ full: JournalChunk) {
+    func enqueue(_ full: JournalChunk) {
+        if let disk {
+            full.submittedBytes = full.recordBytes
+            disk.bytesInFlight += full.recordBytes
+            disk.committer.submit(full)
+            return
+        }
         if lateAnswers != nil {
             lateAnswers?.chunks.append(full)
         } else {

@@ -2,6 +2,7 @@ extension Log {
     /// Takes in what the log's threads did since, and says it once.
     public func poll() -> LogNews {
         answerLate()
+        takeCommitted()
         defer { news = LogNews() }
         return news
     }
@@ -9,6 +10,27 @@ extension Log {
     /// Bytes submitted that are not durable yet. Above 32 MiB the engine should stop reading from publishers.
     public var bytesInFlight: Int {
         unsafe (hot.pointee.chunkUsed - JournalChunk.headerRoom) + (lateAnswers?.bytes ?? 0)
+            + (disk?.bytesInFlight ?? 0)
+    }
+
+    /// Takes in what the committer did.
+    private func takeCommitted() {
+        guard let disk else { return }
+        let committed = disk.committer.takeNews()
+        for result in committed.results {
+            disk.bytesInFlight -= result.chunk.submittedBytes
+            disk.place = result.place
+            disk.synced = max(disk.synced, result.synced)
+            counters.records += UInt64(result.chunk.recordCount)
+            counters.commitLatency.record(nanoseconds: result.latency)
+            becameDurable(result.chunk)
+            for chunk in result.emptied { recycle(chunk) }
+        }
+        if let reason = committed.closed {
+            closeForWriting(reason)
+        } else if let reason = committed.refused {
+            takeBackRefused(reason)
+        }
     }
 
     private func answerLate() {

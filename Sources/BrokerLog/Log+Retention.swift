@@ -36,6 +36,9 @@ extension Log {
         }
     }
 
+    /// Drops messages before `first`.
+    func trim(_ state: ChannelState, below first: UInt64) { trim(state, notAfter: .min, below: first) }
+
     private func cutoff(_ state: ChannelState, _ now: Int64) -> Int64 {
         let (cutoff, overflow) = now.subtractingReportingOverflow(Int64(clamping: state.limits.maxAge))
         return overflow ? .min : cutoff
@@ -56,20 +59,20 @@ extension Log {
     /// Drops messages from the front while there are too many, too many bytes, or they are not younger
     /// than `cutoff`. Whole blocks go without being read; where a block that is not in memory must go
     /// in part, it is asked for and the rest happens when it is there.
-    private func trim(_ state: ChannelState, notAfter cutoff: Int64) {
-        while state.messages > 0, isOver(state, oldest: oldestBound(state), cutoff) {
+    private func trim(_ state: ChannelState, notAfter cutoff: Int64, below bound: UInt64 = 0) {
+        while state.messages > 0, isOver(state, oldest: oldestTimestamp(state), cutoff, bound) {
             guard let entry = state.index.first else {
                 trimMessages(
                     state, in: state.openStorage, first: state.openFirstSequence,
-                    count: unsafe state.hot.pointee.count, cutoff)
+                    count: unsafe state.hot.pointee.count, cutoff, bound)
                 return
             }
-            if dropsWhole(state, entry, cutoff) {
+            if dropsWhole(state, entry, cutoff, bound) {
                 dropFront(state, entry)
             } else if let storage = entry.storage {
                 trimMessages(
                     state, in: storage, first: entry.summary.firstSequence,
-                    count: Int(entry.summary.count), cutoff)
+                    count: Int(entry.summary.count), cutoff, bound)
                 guard state.firstSequence > entry.summary.lastSequence else { return }
                 frontEmptied(state)
             } else {
@@ -80,19 +83,20 @@ extension Log {
         }
     }
 
-    /// A lower bound of the oldest message's time, exact where it is in memory.
-    private func oldestBound(_ state: ChannelState) -> Int64 { oldestTimestamp(state) }
-
-    private func isOver(_ state: ChannelState, oldest: Int64, _ cutoff: Int64) -> Bool {
+    private func isOver(_ state: ChannelState, oldest: Int64, _ cutoff: Int64, _ bound: UInt64) -> Bool {
+        if state.firstSequence < bound { return true }
         let limits = state.limits
         if limits.maxMessages > 0, state.messages > limits.maxMessages { return true }
         if limits.maxBytes > 0, state.bytes > limits.maxBytes, state.messages > 1 { return true }
         return oldest <= cutoff && cutoff != .min
     }
 
-    private func dropsWhole(_ state: ChannelState, _ entry: BlockEntry, _ cutoff: Int64) -> Bool {
+    private func dropsWhole(_ state: ChannelState, _ entry: BlockEntry, _ cutoff: Int64, _ bound: UInt64)
+        -> Bool
+    {
         let limits = state.limits
         guard state.durableSequence >= entry.summary.lastSequence else { return false }
+        if entry.summary.lastSequence < bound { return true }
         if cutoff != .min, entry.summary.lastTimestamp <= cutoff { return true }
         let messagesLeft = state.messages - Int(entry.summary.lastSequence - state.firstSequence + 1)
         let bytesLeft = state.bytes - (Int(entry.summary.bytes) - state.frontTrimmedBytes)
@@ -118,12 +122,13 @@ extension Log {
     }
 
     private func trimMessages(
-        _ state: ChannelState, in storage: BlockStorage, first: UInt64, count: Int, _ cutoff: Int64
+        _ state: ChannelState, in storage: BlockStorage, first: UInt64, count: Int, _ cutoff: Int64,
+        _ bound: UInt64
     ) {
         let end = first + UInt64(state.durableCount(firstSequence: first, count: count))
         while state.firstSequence < end {
             let record = unsafe storage.record(Int(state.firstSequence - first))
-            guard unsafe isOver(state, oldest: Record.timestamp(record), cutoff) else { return }
+            guard unsafe isOver(state, oldest: Record.timestamp(record), cutoff, bound) else { return }
             let size = unsafe Record.accountedSize(
                 record, subjectLength: state.name.count, overhead: overhead)
             state.firstSequence += 1

@@ -43,6 +43,9 @@ public final class Log {
     var news = LogNews()
     var closedReason: String?
     var lateAnswers: LateAnswers?
+    var disk: Disk?
+    /// Messages that gaps in the recovered journal show to be lost.
+    var lostByGap: [LostRange] = []
     /// What opening the store found.
     public internal(set) var recovery = LogRecovery()
     var counters = LogStatistics()
@@ -82,7 +85,17 @@ public final class Log {
     }
 
     /// Counters for monitoring.
-    public var statistics: LogStatistics { counters }
+    public var statistics: LogStatistics {
+        var counters = counters
+        if let disk {
+            let committed = disk.committer.statistics
+            counters.journalBytesWritten = committed.bytes
+            counters.syncs = committed.syncs
+            counters.batches = committed.batches
+            counters.journalFileBytes = UInt64(disk.files.bytes)
+        }
+        return counters
+    }
 
     /// Whether messages are written to disk.
     var isJournaled: Bool { configuration.storage != .memory }

@@ -1,4 +1,5 @@
 import BrokerLog
+import Testing
 
 /// Bytes of a string.
 func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
@@ -47,4 +48,41 @@ func memoryLog(seed: UInt64? = nil) throws -> Log {
     var configuration = LogConfiguration(storage: .memory)
     configuration.lateAnswerSeed = seed
     return try Log.open(configuration, clock: LogClock { 0 }, wake: {})
+}
+
+/// A log with file storage on a simulated disk, stepped by hand.
+final class FileLog {
+    let disk: SimulatedFileSystem
+    var configuration: LogConfiguration
+    var log: Log
+    var events: [LogEvent] = []
+
+    init(seed: UInt64 = 1, configure: (inout LogConfiguration) -> Void = { _ in }) throws {
+        disk = SimulatedFileSystem(seed: seed)
+        configuration = LogConfiguration(storage: .file(directory: "/data"))
+        configuration.execution = .manual
+        configuration.journalSizeBytes = 1 << 20
+        configuration.clusterID = "test"
+        configure(&configuration)
+        log = try Log.open(configuration, fileSystem: disk, clock: LogClock { 0 }, wake: {})
+    }
+
+    /// The process or the machine dies, and the store is opened again.
+    func reopen(after crash: SimulatedFileSystem.Crash) throws {
+        disk.crash(crash)
+        events = []
+        let report: (LogEvent) -> Void = { [self] event in events.append(event) }
+        log = try Log.open(configuration, fileSystem: disk, clock: LogClock { 0 }, wake: {}, report: report)
+    }
+
+    /// Submits and lets everything be done that can be; returns what `poll` said last.
+    @discardableResult
+    func settle() -> LogNews {
+        log.submit()
+        while log.stepCommit() {}
+        return log.poll()
+    }
+
+    /// Paths of the journal's files.
+    var journal: [String] { disk.everything().keys.filter { $0.hasPrefix("/data/journal/") }.sorted() }
 }

@@ -26,6 +26,8 @@ final class JournalChunk: @unchecked Sendable {
     var recordCount = 0
     var hasMessages = false
     var touches: [ChannelTouch] = []
+    /// Record bytes when it was submitted, those of chunks merged into it included.
+    var submittedBytes = 0
     /// When it was submitted (monotonic nanoseconds).
     var submittedAt: UInt64 = 0
 
@@ -60,6 +62,8 @@ final class JournalChunk: @unchecked Sendable {
         used += other.recordBytes
         recordCount += other.recordCount
         hasMessages = hasMessages || other.hasMessages
+        touches.append(contentsOf: other.touches)
+        submittedBytes += other.submittedBytes
     }
 
     /// Empties the chunk for its next use.
@@ -67,6 +71,7 @@ final class JournalChunk: @unchecked Sendable {
         used = Self.headerRoom
         recordCount = 0
         hasMessages = false
+        submittedBytes = 0
         touches.removeAll(keepingCapacity: true)
     }
 
