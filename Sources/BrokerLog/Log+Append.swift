@@ -184,6 +184,7 @@ extension Log {
         if let disk {
             full.submittedBytes = full.recordBytes
             disk.bytesInFlight += full.recordBytes
+            disk.hasWritten = true
             disk.committer.submit(full)
             return
         }

@@ -18,7 +18,7 @@ extension Log {
         return id
     }
 
-    /// Deletes a channel and its messages; journaled first, its files go once two checkpoints cover it.
+    /// Deletes a channel and its messages; journaled first, its files go once that is synced.
     /// The id finds nothing and the name is free as soon as this returns.
     public func deleteChannel(_ channel: ChannelID) throws(AppendRefused) {
         guard let state = state(channel) else { throw .unknownChannel }
@@ -26,6 +26,7 @@ extension Log {
         unsafe appendControl(
             .deleteChannel, channel: channel.rawValue, body: UnsafeRawBufferPointer(start: nil, count: 0))
         remove(state)
+        disk?.drops.append((unsafe hot.pointee.nextPosition - 1, .delete(channel: channel.rawValue)))
     }
 
     /// Changes what a channel keeps; journaled. What is over the new limits goes at once; limits that
@@ -38,6 +39,7 @@ extension Log {
             _ = unsafe appendControl(
                 .setLimits, channel: channel.rawValue, sequence: state.firstSequence, body: bytes)
         }
+        trimNeeds = unsafe hot.pointee.nextPosition - 1
         applyLimits(to: state)
     }
 
@@ -81,6 +83,7 @@ extension Log {
         unsafe hot.pointee.table?[id] = nil
         names[state.name] = nil
         states[id] = nil
+        forgetBlocks(of: state)
     }
 
     private func growTable(to count: Int) {

@@ -27,8 +27,11 @@ extension Log {
         let directory = try StoreDirectory.open(
             path, clusterID: configuration.clusterID, newStoreID: configuration.newStoreID,
             fileSystem: fileSystem)
-        do throws(FileError) {
+        do {
             try recover(directory, fileSystem)
+        } catch let error as LogError {
+            fileSystem.close(directory.lock)
+            throw error
         } catch {
             fileSystem.close(directory.lock)
             throw LogError(.fileSystem, "the store in \(path) cannot be read (\(error))")
@@ -41,22 +44,47 @@ extension Log {
         startThreads()
     }
 
-    private func recover(_ directory: StoreDirectory, _ fileSystem: any FileSystem) throws(FileError) {
+    private func recover(_ directory: StoreDirectory, _ fileSystem: any FileSystem) throws {
+        let reader = BlockReader(
+            fileSystem: fileSystem, directory: directory.channels, storeID: directory.storeID)
+        recoveryReader = reader
+        let found = try CheckpointsFound(fileSystem: fileSystem, directory: directory)
+        recovery.damage = found.damage
+        let checkpoint = found.newest
+        let covered = checkpoint?.position ?? 0
+        if let checkpoint { try restore(checkpoint, directory, fileSystem) }
+
         var journal = JournalRecovery(
-            fileSystem: fileSystem, directory: directory.journal, storeID: directory.storeID, start: nil,
-            covered: 0)
+            fileSystem: fileSystem, directory: directory.journal, storeID: directory.storeID,
+            start: checkpoint?.place, covered: covered, keptFrom: found.keptJournalFile)
         try unsafe journal.run(
-            taken: { unsafe self.recover($0, covered: 0) }, lost: { unsafe self.recoverLost($0, covered: 0) })
+            taken: { unsafe self.recover($0, covered: covered) },
+            lost: { unsafe self.recoverLost($0, covered: covered) })
         recovery.cutTail = journal.cutTail
-        recovery.damage = journal.damage
+        recovery.damage += journal.damage
         if !lostByGap.isEmpty {
             recovery.damage.append(
                 Damage(
                     file: "journal", offset: 0, reason: "messages are missing between others", lost: lostByGap
                 ))
         }
-        counters.damage = recovery.damage
+        unsafe hot.pointee.nextPosition = journal.place.position + 1
+        durable = LogPosition(rawValue: journal.place.position)
+        for case let state? in states { applyLimits(to: state) }
+        setAsideMissing()
+        for damage in recovery.damage where !counters.damage.contains(damage) {
+            counters.damage.append(damage)
+        }
+        recoveryReader = nil
+        reader.close()
+        assemble(directory, fileSystem, found, journal)
+    }
 
+    /// Puts together the parts that write, now that it is known where they go on.
+    private func assemble(
+        _ directory: StoreDirectory, _ fileSystem: any FileSystem, _ found: CheckpointsFound,
+        _ journal: JournalRecovery
+    ) {
         let files = JournalFiles(
             fileSystem: fileSystem, directory: directory.journal,
             journalSizeBytes: configuration.journalSizeBytes,
@@ -64,60 +92,65 @@ extension Log {
         let writer = JournalWriter(
             fileSystem: fileSystem, files: files, storeID: directory.storeID, place: journal.place,
             generation: journal.generation, synced: journal.synced)
+        var segments: [UInt32: SegmentStore.Channel] = [:]
+        for channel in found.newest?.channels ?? [] where states[Int(channel.id)] != nil {
+            segments[channel.id] = channel.segments
+        }
+        let store = SegmentStore(
+            fileSystem: fileSystem, directory: directory.channels, storeID: directory.storeID,
+            segmentBytes: configuration.segmentBytes, channels: segments)
+        let checkpoints = CheckpointWriter(
+            fileSystem: fileSystem, directory: directory, valid: found.valid, newest: found.newestNumber)
+        // The committer asks the background for files, which tells the committer of failures.
+        let link = CommitterLink()
+        let background = Background(
+            segments: store, checkpoints: checkpoints, files: files, wake: wake,
+            close: { reason in link.committer?.close(reason: reason) })
         let committer = Committer(
-            writer: writer, policy: configuration.sync, clock: clock, wake: wake, wantsFiles: { _ in })
-        disk = Disk(
+            writer: writer, policy: configuration.sync, clock: clock, wake: wake,
+            wantsFiles: { count in background.prepareFiles(count) })
+        link.committer = committer
+        let readers = ReaderQueue(
+            reader: BlockReader(
+                fileSystem: fileSystem, directory: directory.channels, storeID: directory.storeID), wake: wake
+        )
+        let disk = Disk(
             fileSystem: fileSystem, directory: directory, files: files, committer: committer,
-            place: journal.place,
-            synced: journal.synced)
-        unsafe hot.pointee.nextPosition = journal.place.position + 1
-        durable = LogPosition(rawValue: journal.place.position)
-        for case let state? in states { settle(state) }
-    }
-
-    /// What was recovered is durable.
-    private func settle(_ state: ChannelState) {
-        applyLimits(to: state)
+            background: background,
+            readers: readers, place: journal.place, synced: journal.synced,
+            checkpointPosition: found.newest?.position ?? 0, now: clock.now())
+        // Recovery took this much from the journal: it counts towards the next checkpoint.
+        disk.recoveredBytes = journal.bytes
+        disk.journalBytes = journal.bytes
+        self.disk = disk
+        for (id, entry) in sealedInRecovery {
+            if let state = state(id) { blockSealed(entry, of: state) }
+        }
+        sealedInRecovery = []
+        // Trimming may have read the front block of a channel.
+        for case let state? in states where state.index.first?.location != nil { keepCached(state, 0) }
+        for channel in found.newest?.channels ?? [] {
+            if let state = states[Int(channel.id)] {
+                disk.drops.append((durable.rawValue, .drop(channel: channel.id, below: state.firstSequence)))
+            } else {
+                disk.drops.append((durable.rawValue, .delete(channel: channel.id)))
+            }
+        }
     }
 
     private func startThreads() {
         guard let disk, configuration.execution == .threads else { return }
-        let committer = disk.committer
-        disk.threads.append(WorkerThread(name: "log-commit") { committer.run() })
+        let (committer, background, readers) = (disk.committer, disk.background, disk.readers)
+        disk.threads = [
+            WorkerThread(name: "log-commit") { committer.run() },
+            WorkerThread(name: "log-background") { background.run() },
+            WorkerThread(name: "log-read") { readers.run() },
+        ]
     }
+}
 
-    /// Keeps the engine's snapshot, taken now, which covers everything appended before this call.
-    /// The rest happens in the background. Nothing to do with memory storage.
-    public func checkpoint(state: [UInt8]) {}
-
-    /// Submits and syncs what was appended, makes a last checkpoint, stops the log's threads and releases
-    /// the directory. Blocks; call it once, at shutdown; nothing may be called after it.
-    public func close(state: [UInt8]) {
-        submit()
-        guard let disk else { return }
-        if configuration.execution == .threads {
-            disk.committer.waitUntilIdle()
-            disk.committer.stop()
-            for thread in disk.threads { thread.join() }
-        } else {
-            while stepCommit() {}
-        }
-        _ = poll()
-        disk.committer.finish()
-        disk.fileSystem.close(disk.directory.lock)
-        self.disk = nil
-    }
-
-    /// Commits one batch, as the committer's thread does; false when there was nothing to do. For
-    /// `LogExecution.manual`.
-    public func stepCommit() -> Bool { disk?.committer.step() ?? false }
-
-    /// A block was sealed: with file storage it goes to its segment once it is durable.
-    func blockSealed(_ entry: BlockEntry, of state: ChannelState) {}
-
-    /// The front block of a channel is about to go.
-    func frontDropped(_ state: ChannelState) {}
-
-    /// Asks the reader for a block.
-    func requestLoad(of position: Int, in state: ChannelState) {}
+/// Lets the background thread reach the committer, which is made after it.
+private final class CommitterLink: @unchecked Sendable {
+    // Sendable: set once, before any thread starts.
+    var committer: Committer?
 }

@@ -2,15 +2,22 @@ extension Log {
     /// Takes in what the log's threads did since, and says it once.
     public func poll() -> LogNews {
         answerLate()
-        takeCommitted()
+        if disk != nil {
+            takeCommitted()
+            takeBackgroundResults()
+            takeReads()
+            sendPending()
+            news.checkpointWanted = wantsCheckpoint
+        }
         defer { news = LogNews() }
         return news
     }
 
-    /// Bytes submitted that are not durable yet. Above 32 MiB the engine should stop reading from publishers.
+    /// Bytes appended that are not durable yet, and bytes of messages beyond what may wait in memory for
+    /// their segments. Above 32 MiB the engine should stop reading from publishers.
     public var bytesInFlight: Int {
         unsafe (hot.pointee.chunkUsed - JournalChunk.headerRoom) + (lateAnswers?.bytes ?? 0)
-            + (disk?.bytesInFlight ?? 0)
+            + (disk.map { $0.bytesInFlight + max(0, $0.unwrittenBytes - Disk.unwrittenLimit) } ?? 0)
     }
 
     /// Takes in what the committer did.
@@ -20,6 +27,7 @@ extension Log {
         for result in committed.results {
             disk.bytesInFlight -= result.chunk.submittedBytes
             disk.place = result.place
+            disk.journalBytes = max(disk.journalBytes, disk.recoveredBytes + result.journalBytes)
             disk.synced = max(disk.synced, result.synced)
             counters.records += UInt64(result.chunk.recordCount)
             counters.commitLatency.record(nanoseconds: result.latency)

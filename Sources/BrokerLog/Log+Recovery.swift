@@ -35,7 +35,7 @@ extension Log {
             unsafe Record.sequence(record) == state.hot.pointee.nextSequence
         else { return nil }
         let sequence = unsafe Record.sequence(record)
-        state.skip(to: sequence + 1)
+        skip(state, to: sequence + 1)
         return LostRange(channel: state.id, name: state.name, sequences: sequence...sequence)
     }
 
@@ -54,11 +54,16 @@ extension Log {
         guard sequence >= next, sequence < UInt64.max else { return }
         if sequence > next {
             noteLost(LostRange(channel: state.id, name: state.name, sequences: next...(sequence - 1)))
-            state.skip(to: sequence)
+            skip(state, to: sequence)
         }
         let length = unsafe Record.length(record)
         if let sealed = state.makeRoom(for: length) { blockSealed(sealed, of: state) }
         unsafe state.appendCopy(of: record, length: length, overhead: overhead)
+    }
+
+    /// Leaves out the sequences before `next`: they are lost.
+    func skip(_ state: ChannelState, to next: UInt64) {
+        if let sealed = state.skip(to: next) { blockSealed(sealed, of: state) }
     }
 
     /// Names messages that a gap in the sequences shows to be lost, with the damage that took them.
@@ -89,12 +94,15 @@ extension ChannelState {
         unsafe durableTimestamp = hot.pointee.lastTimestamp
     }
 
-    /// Leaves out the sequences before `next`: they are lost.
-    func skip(to next: UInt64) {
+    /// Leaves out the sequences before `next`: they are lost. Returns the block that this sealed.
+    func skip(to next: UInt64) -> BlockEntry? {
         let first = unsafe hot.pointee.nextSequence
-        guard next > first else { return }
+        guard next > first else { return nil }
+        var sealed: BlockEntry?
         if unsafe hot.pointee.count > 0 {
-            index.append(BlockEntry(summary: openSummary(), location: nil, storage: openStorage))
+            let entry = BlockEntry(summary: openSummary(), location: nil, storage: openStorage)
+            index.append(entry)
+            sealed = entry
             openStorage = BlockStorage(capacity: Self.smallestBlock)
         }
         unsafe hot.pointee.nextSequence = next
@@ -106,5 +114,6 @@ extension ChannelState {
         } else {
             damage.append(first...(next - 1))
         }
+        return sealed
     }
 }

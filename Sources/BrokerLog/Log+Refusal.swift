@@ -23,6 +23,7 @@ extension Log {
             recycle(source)
         }
         counters.refusedMessages += refused
+        dropPending(above: durable.rawValue)
         news.refused = reason
         guard survivor.recordCount > 0 else { return }
         survivor.renumber(from: unsafe hot.pointee.nextPosition - UInt64(survivor.recordCount))
@@ -40,6 +41,7 @@ extension Log {
         for case let state? in states { rollBack(state) }
         if let open = takeOpenChunk() { recycle(open) }
         disk?.bytesInFlight = 0
+        dropPending(above: durable.rawValue)
         report(.error("the log is closed for writing until the broker is started again: \(reason)"))
     }
 

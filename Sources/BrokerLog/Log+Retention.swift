@@ -1,10 +1,15 @@
 extension Log {
-    /// Drops messages that are older than their channel allows; call it about once a second.
+    /// Drops messages that are older than their channel allows, and tries again what waits for space on a
+    /// full disk; call it about once a second.
     ///
     /// - Parameter now: wall clock, nanoseconds since 1970.
     public func expire(now: Int64) {
+        if let disk, disk.fullReason != nil { disk.background.retry() }
+        disk?.committer.retry()
         for case let state? in states where state.limits.maxAge > 0 && state.messages > 0 {
             let before = state.firstSequence
+            // Files may go once the record that says so, the next one, is synced.
+            trimNeeds = unsafe hot.pointee.nextPosition
             trim(state, notAfter: cutoff(state, now))
             if state.firstSequence != before {
                 unsafe appendControl(
@@ -76,9 +81,11 @@ extension Log {
                 guard state.firstSequence > entry.summary.lastSequence else { return }
                 frontEmptied(state)
             } else {
-                state.trimWaits = true
                 requestLoad(of: 0, in: state)
-                return
+                if let front = state.index.first, front.summary == entry.summary, front.storage == nil {
+                    state.trimWaits = true
+                    return
+                }
             }
         }
     }

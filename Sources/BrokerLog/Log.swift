@@ -44,6 +44,11 @@ public final class Log {
     var closedReason: String?
     var lateAnswers: LateAnswers?
     var disk: Disk?
+    /// Position of the record because of which messages are trimmed: their files stay until it is synced.
+    var trimNeeds: UInt64 = 0
+    /// While the log is being opened: reads at once, and the blocks sealed.
+    var recoveryReader: BlockReader?
+    var sealedInRecovery: [(ChannelID, BlockEntry)] = []
     /// Messages that gaps in the recovered journal show to be lost.
     var lostByGap: [LostRange] = []
     /// What opening the store found.
@@ -93,6 +98,9 @@ public final class Log {
             counters.syncs = committed.syncs
             counters.batches = committed.batches
             counters.journalFileBytes = UInt64(disk.files.bytes)
+            (counters.segmentBytesWritten, counters.segments) = disk.background.statistics
+            counters.cachedBytes = disk.cachedBytes
+            counters.unwrittenBytes = disk.unwrittenBytes
         }
         return counters
     }

@@ -4,6 +4,12 @@ import Testing
 /// Bytes of a string.
 func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
 
+/// Text that lz4 cannot shrink.
+func noise(_ count: Int, seed: UInt64) -> String {
+    var random = SeededGenerator(seed: seed)
+    return String(decoding: (0..<count).map { _ in UInt8(48 + random.next() % 64) }, as: UTF8.self)
+}
+
 extension Log {
     /// Appends with a payload and, where given, a reply and headers.
     @discardableResult
@@ -36,7 +42,9 @@ extension Log {
             case .missing(let after):
                 found.append("-")
                 next = after
-            case .loading: _ = poll()
+            case .loading:
+                while stepReader() {}
+                _ = poll()
             case .end: return found
             }
         }
@@ -80,7 +88,19 @@ final class FileLog {
     func settle() -> LogNews {
         log.submit()
         while log.stepCommit() {}
-        return log.poll()
+        var news = log.poll()
+        while log.stepBackground() {}
+        let later = log.poll()
+        news.checkpointWanted = later.checkpointWanted
+        news.closed = news.closed ?? later.closed
+        return news
+    }
+
+    /// Makes a checkpoint with this snapshot.
+    func checkpoint(_ snapshot: String = "snapshot") {
+        log.checkpoint(state: bytes(snapshot))
+        settle()
+        settle()
     }
 
     /// Paths of the journal's files.

@@ -63,6 +63,8 @@ struct BlockIndex {
         }
     }
 
+    mutating func remove(at index: Int) { entries.remove(at: head + index) }
+
     mutating func removeLast() -> BlockEntry { entries.removeLast() }
 
     /// Index of the first block whose last sequence is at or above `sequence`; `count` if none is.

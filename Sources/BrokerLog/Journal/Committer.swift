@@ -7,6 +7,8 @@ struct CommitResult {
     /// Behind its frame.
     var place: JournalPlace
     var synced: UInt64
+    /// Bytes that the journal was given since it was opened.
+    var journalBytes: UInt64
     /// Nanoseconds from `submit` to durable.
     var latency: UInt64
 }
@@ -183,7 +185,7 @@ final class Committer: @unchecked Sendable {
         let now = clock.now()
         let result = CommitResult(
             chunk: chunk, emptied: emptied, place: writer.place, synced: writer.synced,
-            latency: now &- chunk.submittedAt)
+            journalBytes: writer.bytesWritten, latency: now &- chunk.submittedAt)
         monitor.locked {
             results.append(result)
             counters = (writer.bytesWritten, writer.syncs, counters.batches + 1)

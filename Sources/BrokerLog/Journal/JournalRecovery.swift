@@ -21,12 +21,16 @@ struct JournalRecovery {
     /// Everything up to here is in the checkpoint.
     private let covered: UInt64
 
+    /// Files from this number on are kept, for the checkpoint before.
+    private let keptFrom: UInt64
+
     private(set) var place: JournalPlace
     private(set) var generation: UInt64 = 0
     private(set) var synced: UInt64
     private(set) var damage: [Damage] = []
     private(set) var cutTail: String?
-    private(set) var frames: UInt64 = 0
+    /// Bytes of the frames taken in.
+    private(set) var bytes: UInt64 = 0
     /// Files that hold journal from the beginning of recovery on; every other file.
     private(set) var used: [JournalFiles.Entry] = []
     private(set) var free: [JournalFiles.Entry] = []
@@ -37,13 +41,16 @@ struct JournalRecovery {
     /// - Parameters:
     ///   - start: where to begin; nil for the first file.
     ///   - covered: the last position that the checkpoint holds.
+    ///   - keptFrom: number of the first file that must not be recycled.
     init(
-        fileSystem: any FileSystem, directory: String, storeID: UInt64, start: JournalPlace?, covered: UInt64
+        fileSystem: any FileSystem, directory: String, storeID: UInt64, start: JournalPlace?, covered: UInt64,
+        keptFrom: UInt64
     ) {
         self.fileSystem = fileSystem
         self.directory = directory
         self.storeID = storeID
         self.covered = covered
+        self.keptFrom = keptFrom
         place = start ?? JournalPlace()
         synced = covered
     }
@@ -95,7 +102,8 @@ struct JournalRecovery {
         }
         loaded = nil
         place.position = max(place.position, covered)
-        synced = max(synced, covered)
+        // Every file was synced before it was read.
+        synced = place.position
     }
 
     // MARK: Files
@@ -116,10 +124,8 @@ struct JournalRecovery {
             switch JournalFileHeader.read(page.array(0..<page.count), number: number, storeID: storeID) {
             case .used(let header, let damagedCopies):
                 generation = max(generation, header.generation)
-                guard number >= place.file else {
-                    free.append(entry)
-                    continue
-                }
+                if number < keptFrom { free.append(entry) } else { used.append(entry) }
+                guard number >= place.file else { continue }
                 if damagedCopies > 0 {
                     damage.append(
                         Damage(
@@ -133,7 +139,6 @@ struct JournalRecovery {
                             reason: "the generation is not higher than the file's before"))
                 }
                 files.append(File(number: number, size: size, header: header))
-                used.append(entry)
             case .unused:
                 free.append(entry)
             case .damaged:
@@ -206,9 +211,8 @@ struct JournalRecovery {
         startsAfterDamage = false
         place.position = frame.lastPosition
         place.checksum = frame.checksum
-        synced = max(synced, frame.knownSynced)
         generation = max(generation, frame.generation)
-        frames += 1
+        self.bytes += UInt64(frame.stride)
         unsafe Self.forEachRecord(
             bytes.base + offset + JournalFrame.headerSize, available: Int(frame.length),
             first: frame.firstPosition, taken)
