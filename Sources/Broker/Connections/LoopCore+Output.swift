@@ -92,7 +92,8 @@ extension LoopCore {
     private func congestionEnded(_ connection: UnsafeMutablePointer<Connection>) {
         unsafe connection.pointee.isReportedCongested = false
         unsafe state.pointee.congestedConnections -= 1
-        engine?.congestionEnded()
+        unsafe state.pointee.congestionHasEnded = engine != nil
+        beginTick()
     }
 
     // MARK: Ending

@@ -246,12 +246,9 @@ extension LoopCore {
             unsafe state.pointee.deferredEngineMessages.append(
                 DeferredEngineMessage(
                     tag: tag, subject: Array(subject), reply: Array(reply), payload: Array(payload)))
-            beginTick()
             return
         }
-        unsafe state.pointee.isInEngine = true
-        unsafe engine.receive(tag, subject, reply, payload)
-        unsafe state.pointee.isInEngine = false
+        inEngine { unsafe engine.receive(tag, subject, reply, payload) }
     }
 
     /// Delivers the publish in `state.operation`, which came from another loop, to one interest of this loop.

@@ -66,8 +66,18 @@ extension LoopCore {
         guard unsafe connection.pointee.pauses.contains(reason) else { return }
         unsafe connection.pointee.pauses.remove(reason)
         guard unsafe connection.pointee.pauses.isEmpty else { return }
-        if unsafe connection.pointee.phase == .open { unsafe parseBacklog(of: connection) }
-        if unsafe connection.pointee.pauses.isEmpty { unsafe connection.pointee.handler.resumeReading() }
+        guard unsafe connection.pointee.backlog.count > 0, unsafe connection.pointee.phase == .open else {
+            unsafe connection.pointee.handler.resumeReading()
+            return
+        }
+        // In a task of its own: whoever resumes may be in the middle of something.
+        let id = unsafe connection.pointee.id
+        eventLoop.assumeIsolated().execute {
+            self.beginTick()
+            guard let connection = unsafe self.state.pointee.connections.find(id) else { return }
+            if unsafe connection.pointee.pauses.isEmpty { unsafe self.parseBacklog(of: connection) }
+            if unsafe connection.pointee.pauses.isEmpty { unsafe connection.pointee.handler.resumeReading() }
+        }
     }
 
     /// Lets a publisher whose receiver is nearly full wait for as long as this read earned.

@@ -61,6 +61,8 @@ struct LoopCounters: Sendable {
     /// Calls of the engine that came up while it was being called.
     var deferredEngineMessages: [DeferredEngineMessage] = []
     var isInEngine = false
+    var isContinuing = false
+    var congestionHasEnded = false
     var publishersArePaused = false
     var congestedConnections = 0
     /// Fences on their way: connection and loops that have not answered.
@@ -160,17 +162,48 @@ struct DeferredEngineMessage {
     }
 
     /// The engine's turn, then one write for each connection that has output.
-    func endTick() {
-        unsafe state.pointee.isTickScheduled = false
+    ///
+    /// The tick counts as scheduled until the end, so that what the engine makes dirty is written in it.
+    private func endTick() {
+        var wantsMore = false
         if let engine {
-            if unsafe !state.pointee.deferredEngineMessages.isEmpty { receiveDeferred(engine) }
-            if engine.endOfTick() { beginTick() }
+            wantsMore = inEngine {
+                if unsafe state.pointee.congestionHasEnded {
+                    unsafe state.pointee.congestionHasEnded = false
+                    engine.congestionEnded()
+                }
+                return engine.endOfTick()
+            }
+            receiveDeferred(engine)
+            if unsafe !state.pointee.deferredEngineMessages.isEmpty { wantsMore = true }
         }
-        if hasOtherLoops { handOver() }
         flushDirty()
+        if hasOtherLoops { handOver() }
         releaseGone()
         if unsafe state.pointee.router.hasGarbage { unsafe state.pointee.router.collectGarbage() }
+        if unsafe state.pointee.congestionHasEnded { wantsMore = true }
+        unsafe state.pointee.isTickScheduled = false
         armTimer()
+        if wantsMore { continueSoon() }
+    }
+
+    /// Another tick, after the sockets were looked at: NIO runs tasks until none is left before it does.
+    private func continueSoon() {
+        guard unsafe !state.pointee.isContinuing else { return }
+        unsafe state.pointee.isContinuing = true
+        eventLoop.assumeIsolated().scheduleTask(in: .microseconds(20)) {
+            unsafe self.state.pointee.isContinuing = false
+            self.beginTick()
+        }
+    }
+
+    /// Runs a call of the engine; what it publishes to itself meanwhile is put off, so that it is never
+    /// entered twice.
+    @inline(__always)
+    func inEngine<Result>(_ call: () -> Result) -> Result {
+        unsafe state.pointee.isInEngine = true
+        defer { unsafe state.pointee.isInEngine = false }
+        return call()
     }
 
     /// Messages that the engine published to itself; those that come up meanwhile wait for the next tick.
@@ -220,7 +253,9 @@ struct DeferredEngineMessage {
         let now = Self.monotonicNow()
         unsafe state.pointee.now = now
         timeReached(now)
-        if let engine, let deadline = engine.nextDeadline(), deadline <= now { engine.timeReached(now) }
+        if let engine, let deadline = engine.nextDeadline(), deadline <= now {
+            inEngine { engine.timeReached(now) }
+        }
     }
 
     /// Ends the loop's work: all connections are closed, what they have queued goes out first if the socket
