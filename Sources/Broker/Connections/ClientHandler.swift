@@ -36,7 +36,9 @@ import NIOCore
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        if let connection = unsafe connection, context.channel.isWritable { unsafe core.writeFinished(connection) }
+        if let connection = unsafe connection, context.channel.isWritable {
+            unsafe core.writeFinished(connection)
+        }
         context.fireChannelWritabilityChanged()
     }
 

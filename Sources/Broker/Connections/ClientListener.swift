@@ -31,7 +31,8 @@ final class ClientListener: Sendable {
         let cores = eventLoops.enumerated().map { index, eventLoop in
             LoopReference(
                 core: LoopCore(
-                    eventLoop: eventLoop, index: index, loops: eventLoops.count, shared: shared, logger: logger))
+                    eventLoop: eventLoop, index: index, loops: eventLoops.count, shared: shared,
+                    logger: logger))
         }
         for reference in cores {
             // Set before any event loop uses it: the first use is behind a task submitted later.
@@ -46,7 +47,8 @@ final class ClientListener: Sendable {
             .childChannelOption(.maxMessagesPerRead, value: 1)
             .childChannelOption(
                 .recvAllocator,
-                value: AdaptiveRecvByteBufferAllocator(minimum: 1024, initial: 2048, maximum: 262_144))
+                value: AdaptiveRecvByteBufferAllocator(minimum: 1024, initial: 2048, maximum: 262_144)
+            )
             // Not writable means: something of the last write is still to be sent.
             .childChannelOption(.writeBufferWaterMark, value: .init(low: 1, high: 1))
             .childChannelInitializer { channel in

@@ -157,7 +157,8 @@ struct PauseReasons: OptionSet {
             generations.append(0)
         }
         let pointer = UnsafeMutablePointer<Connection>.allocate(capacity: 1)
-        unsafe pointer.initialize(to: make(ConnectionID(loop: loop, generation: generations[slot], slot: slot)))
+        unsafe pointer.initialize(
+            to: make(ConnectionID(loop: loop, generation: generations[slot], slot: slot)))
         unsafe slots[slot] = unsafe pointer
         count += 1
         return unsafe pointer

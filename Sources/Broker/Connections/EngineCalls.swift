@@ -3,8 +3,7 @@
 @safe struct EngineCalls {
     /// A message on a subject that the engine listens on: tag, subject, reply, payload without headers. The
     /// bytes are valid during the call, which may publish and listen.
-    var receive:
-        (UInt64, UnsafeRawBufferPointer, UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Void
+    var receive: (UInt64, UnsafeRawBufferPointer, UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Void
     /// All input of the tick was parsed, nothing is written yet. True: call again in the next tick.
     var endOfTick: () -> Bool
     /// The time (monotonic nanoseconds) is at or after `nextDeadline`.

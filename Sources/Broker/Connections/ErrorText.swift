@@ -21,7 +21,9 @@ enum ErrorText {
         unsafe "Permissions Violation for Publish with Reply of \(quoted(reply))"
     }
 
-    static func subscriptionViolation(_ subject: UnsafeRawBufferPointer, queue: UnsafeRawBufferPointer) -> String {
+    static func subscriptionViolation(_ subject: UnsafeRawBufferPointer, queue: UnsafeRawBufferPointer)
+        -> String
+    {
         unsafe "Permissions Violation for Subscription to \(quoted(subject)) using queue \(quoted(queue))"
     }
 

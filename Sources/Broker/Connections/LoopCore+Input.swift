@@ -90,7 +90,10 @@ extension LoopCore {
     private func parse(_ bytes: UnsafeRawBufferPointer, from connection: UnsafeMutablePointer<Connection>) {
         guard var cursor = unsafe InputCursor(bytes) else { return }
         while true {
-            if unsafe !connection.pointee.isAuthenticated, unsafe !mayGoOnUnauthenticated(connection, cursor) { break }
+            if unsafe !connection.pointee.isAuthenticated, unsafe !mayGoOnUnauthenticated(connection, cursor)
+            {
+                break
+            }
             switch unsafe connection.pointee.parser.next(&cursor, into: &state.pointee.operation) {
             case .operation:
                 if unsafe state.pointee.operation.kind == .publish {
@@ -117,7 +120,8 @@ extension LoopCore {
     private func mayGoOnUnauthenticated(
         _ connection: UnsafeMutablePointer<Connection>, _ cursor: InputCursor
     ) -> Bool {
-        guard unsafe connection.pointee.parser.isBetweenOperations, let first = unsafe cursor.rest.first else { return true }
+        guard unsafe connection.pointee.parser.isBetweenOperations, let first = unsafe cursor.rest.first
+        else { return true }
         if first == UInt8(ascii: "C") || first == UInt8(ascii: "c") { return true }
         unsafe failAuthentication(connection)
         return false
@@ -245,8 +249,11 @@ extension LoopCore {
         unsafe connection.pointee.protocolVersion = connect.protocolVersion
         if unsafe !connection.pointee.hasConnected {
             unsafe connection.pointee.hasConnected = true
-            let words = [connect.version.isEmpty ? [] : Array("v".utf8) + connect.version, connect.language, connect.name]
-                .filter { !$0.isEmpty }.map { String(decoding: $0, as: UTF8.self) }.joined(separator: ":")
+            let words = [
+                connect.version.isEmpty ? [] : Array("v".utf8) + connect.version, connect.language,
+                connect.name,
+            ]
+            .filter { !$0.isEmpty }.map { String(decoding: $0, as: UTF8.self) }.joined(separator: ":")
             if !words.isEmpty { unsafe connection.pointee.label += " - \(words.debugDescription)" }
             unsafe connection.pointee.keepAlive.connected(
                 now: now, jitter: Double.random(in: 0..<1, using: &state.pointee.random))

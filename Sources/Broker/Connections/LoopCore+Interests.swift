@@ -14,7 +14,8 @@ extension LoopCore {
             unsafe sendError(ErrorText.invalidSubject, to: connection)
             return
         }
-        if options.maxSubscriptions > 0, unsafe connection.pointee.interests.count >= options.maxSubscriptions {
+        if options.maxSubscriptions > 0, unsafe connection.pointee.interests.count >= options.maxSubscriptions
+        {
             unsafe sendError(ErrorText.tooManySubscriptions, to: connection)
             return
         }
@@ -53,7 +54,8 @@ extension LoopCore {
     func removeFinished() {
         let finished = unsafe state.pointee.finished
         unsafe state.pointee.finished.removeAll(keepingCapacity: true)
-        for unsafe interest in unsafe finished {
+        for index in unsafe finished.indices {
+            let interest = unsafe finished[index]
             guard case .connection(let connection) = unsafe interest.pointee.taker,
                 unsafe connection.pointee.interests[interest.pointee.sid] == interest
             else { continue }
@@ -69,7 +71,8 @@ extension LoopCore {
         let id = unsafe InterestID(loop: index, number: state.pointee.nextInterest)
         unsafe state.pointee.nextInterest += 1
         let interest = InterestPointer.allocate(capacity: 1)
-        unsafe interest.initialize(to: Interest(id: id, taker: taker, subject: subject, queue: queue, sid: sid))
+        unsafe interest.initialize(
+            to: Interest(id: id, taker: taker, subject: subject, queue: queue, sid: sid))
         unsafe state.pointee.router.insert(interest)
         if hasOtherLoops {
             unsafe state.pointee.interestsByID[id] = unsafe interest

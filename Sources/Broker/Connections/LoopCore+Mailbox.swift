@@ -26,7 +26,7 @@ extension LoopCore {
             let loop = unsafe targets[start].id.loop
             var end = start
             while end < targets.count, unsafe targets[end].id.loop == loop { end += 1 }
-            unsafe send(targets, start..<end, to: loop, isQueued: false, publisher)
+            unsafe send(targets, start..<end, to: loop, queue: [], publisher)
             start = end
         }
     }
@@ -36,18 +36,20 @@ extension LoopCore {
         _ members: UnsafeMutableBufferPointer<Target>, at position: Int,
         _ publisher: UnsafeMutablePointer<Connection>?
     ) {
-        unsafe send(members, position..<position + 1, to: members[position].id.loop, isQueued: true, publisher)
+        unsafe send(
+            members, position..<position + 1, to: members[position].id.loop,
+            queue: members[position].interest.pointee.queue, publisher)
     }
 
     private func send(
-        _ targets: UnsafeMutableBufferPointer<Target>, _ range: Range<Int>, to loop: Int, isQueued: Bool,
+        _ targets: UnsafeMutableBufferPointer<Target>, _ range: Range<Int>, to loop: Int, queue: [UInt8],
         _ publisher: UnsafeMutablePointer<Connection>?
     ) {
         beginTick()
         let operation = unsafe state.pointee.operation
         let parcel = outgoing[loop]
         let delivery = unsafe MailboxEntry.Delivery(
-            firstTarget: parcel.batch.targets.count, targetCount: range.count, isQueued: isQueued,
+            firstTarget: parcel.batch.targets.count, targetCount: range.count, queue: queue,
             offset: parcel.batch.bytes.count, subjectCount: operation.subject.count,
             replyCount: operation.reply.count, payloadCount: operation.payload.count,
             headerSize: operation.headerSize)
@@ -55,7 +57,9 @@ extension LoopCore {
             unsafe parcel.batch.targets.append(targets[position].id)
             if case .remote(isEngine: true) = unsafe targets[position].interest.pointee.taker {
                 unsafe publisher?.pointee.publishesToEngine = true
-                if let publisher = unsafe publisher, unsafe state.pointee.publishersArePaused { unsafe pause(publisher, .engine) }
+                if let publisher = unsafe publisher, unsafe state.pointee.publishersArePaused {
+                    unsafe pause(publisher, .engine)
+                }
             }
         }
         unsafe parcel.batch.bytes.append(operation.subject)
@@ -99,7 +103,8 @@ extension LoopCore {
         case .insert(let id, let subject, let queue, let isEngine):
             let interest = InterestPointer.allocate(capacity: 1)
             unsafe interest.initialize(
-                to: Interest(id: id, taker: .remote(isEngine: isEngine), subject: subject, queue: queue, sid: []))
+                to: Interest(
+                    id: id, taker: .remote(isEngine: isEngine), subject: subject, queue: queue, sid: []))
             unsafe state.pointee.interestsByID[id] = unsafe interest
             unsafe state.pointee.router.insert(interest)
         case .remove(let id):
@@ -132,16 +137,17 @@ extension LoopCore {
         for position in delivery.firstTarget..<delivery.firstTarget + delivery.targetCount {
             let id = parcel.batch.targets[position]
             let isTaken = unsafe state.pointee.interestsByID[id].map { unsafe deliverHere(to: $0) } ?? false
-            if !isTaken, delivery.isQueued { deliverToAnotherMember(insteadOf: id) }
+            if !isTaken, !delivery.queue.isEmpty { deliverToAnotherMember(of: delivery.queue) }
         }
         if unsafe !state.pointee.finished.isEmpty { removeFinished() }
     }
 
-    /// The member that the publishing loop chose is gone: another of its group on this loop takes over, or
-    /// the publishing loop's choice of subject finds none.
-    private func deliverToAnotherMember(insteadOf id: InterestID) {
-        for unsafe interest in unsafe state.pointee.router.matches(state.pointee.operation.subject)
-        where unsafe !interest.pointee.queue.isEmpty && interest.pointee.id != id {
+    /// The member that the publishing loop chose is gone: another of its group on this loop takes over.
+    private func deliverToAnotherMember(of queue: [UInt8]) {
+        let candidates = unsafe state.pointee.router.matches(state.pointee.operation.subject)
+        for index in unsafe candidates.indices {
+            let interest = unsafe candidates[index]
+            guard unsafe interest.pointee.queue == queue else { continue }
             if case .connection = unsafe interest.pointee.taker, unsafe deliverHere(to: interest) { return }
         }
     }
@@ -163,7 +169,9 @@ extension LoopCore {
             return
         }
         unsafe state.pointee.fences[id] = nil
-        guard let connection = unsafe state.pointee.connections.find(id), unsafe connection.pointee.phase == .open else {
+        guard let connection = unsafe state.pointee.connections.find(id),
+            unsafe connection.pointee.phase == .open
+        else {
             return
         }
         unsafe sendPong(connection)

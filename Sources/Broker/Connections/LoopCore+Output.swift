@@ -10,7 +10,9 @@ extension LoopCore {
 
     func send(_ bytes: UnsafeRawBufferPointer, to connection: UnsafeMutablePointer<Connection>) {
         guard unsafe connection.pointee.phase == .open else { return }
-        guard unsafe connection.pointee.output.append(bytes, chunks: chunkPool, maximumPending: options.maxPending)
+        guard
+            unsafe connection.pointee.output.append(
+                bytes, chunks: chunkPool, maximumPending: options.maxPending)
         else {
             unsafe cutOff(connection, .slowConsumerPending)
             return
@@ -23,7 +25,8 @@ extension LoopCore {
     }
 
     func send(_ text: StaticString, to connection: UnsafeMutablePointer<Connection>) {
-        unsafe send(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount), to: connection)
+        unsafe send(
+            UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount), to: connection)
     }
 
     func sendOK(_ connection: UnsafeMutablePointer<Connection>) { unsafe send("+OK\r\n", to: connection) }
@@ -60,17 +63,24 @@ extension LoopCore {
         unsafe connection.pointee.isFlushing = true
         defer { unsafe connection.pointee.isFlushing = false }
         let handler = unsafe connection.pointee.handler
-        while unsafe !connection.pointee.isWriting, unsafe connection.pointee.phase == .open || connection.pointee.phase == .flushing {
-            guard unsafe connection.pointee.output.startWrite(limit: Self.bytesPerWrite, handler.write) else { break }
+        while unsafe !connection.pointee.isWriting,
+            unsafe connection.pointee.phase == .open || connection.pointee.phase == .flushing
+        {
+            guard unsafe connection.pointee.output.startWrite(limit: Self.bytesPerWrite, handler.write) else {
+                break
+            }
             guard handler.flush() else {
                 unsafe connection.pointee.isWriting = true
-                unsafe connection.pointee.writeDeadline = unsafe state.pointee.now + options.writeDeadlineNanoseconds
+                unsafe connection.pointee.writeDeadline =
+                    unsafe state.pointee.now + options.writeDeadlineNanoseconds
                 unsafe scheduleDeadline(connection)
                 return
             }
             unsafe connection.pointee.output.writeFinished(chunks: chunkPool)
         }
-        if unsafe connection.pointee.phase == .flushing, unsafe !connection.pointee.isWriting { unsafe beginLinger(connection) }
+        if unsafe connection.pointee.phase == .flushing, unsafe !connection.pointee.isWriting {
+            unsafe beginLinger(connection)
+        }
     }
 
     /// The socket took everything that was handed over.
@@ -80,10 +90,14 @@ extension LoopCore {
         unsafe connection.pointee.isWriting = false
         unsafe connection.pointee.writeDeadline = .max
         unsafe connection.pointee.output.writeFinished(chunks: chunkPool)
-        if unsafe connection.pointee.isReportedCongested, unsafe connection.pointee.output.pending < Self.congestion / 2 {
+        if unsafe connection.pointee.isReportedCongested,
+            unsafe connection.pointee.output.pending < Self.congestion / 2
+        {
             unsafe congestionEnded(connection)
         }
-        if unsafe !state.pointee.stalled.isEmpty, unsafe connection.pointee.output.pending < options.maxPending / 4 * 3 {
+        if unsafe !state.pointee.stalled.isEmpty,
+            unsafe connection.pointee.output.pending < options.maxPending / 4 * 3
+        {
             endStalls()
         }
         if unsafe !connection.pointee.isDirty { unsafe markDirty(connection) }
@@ -128,16 +142,20 @@ extension LoopCore {
 
     /// Ends a connection whose client does not read; what is queued is dropped.
     func cutOff(_ connection: UnsafeMutablePointer<Connection>, _ reason: CloseReason) {
-        guard unsafe connection.pointee.phase == .open || connection.pointee.phase == .flushing else { return }
+        guard unsafe connection.pointee.phase == .open || connection.pointee.phase == .flushing else {
+            return
+        }
         if unsafe connection.pointee.phase == .open {
             unsafe state.pointee.counters.slowConsumers += 1
             if reason == .slowConsumerPending {
                 logger.info(
-                    unsafe "\(connection.pointee.label) - Slow Consumer Detected: MaxPending of \(options.maxPending) Exceeded")
+                    unsafe "\(connection.pointee.label) - Slow Consumer Detected: MaxPending of \(options.maxPending) Exceeded"
+                )
             } else {
                 let milliseconds = options.writeDeadlineNanoseconds / 1_000_000
                 logger.info(
-                    unsafe "\(connection.pointee.label) - Slow Consumer Detected: WriteDeadline of \(milliseconds)ms exceeded with \(connection.pointee.output.bytesInFlight) total bytes.")
+                    unsafe "\(connection.pointee.label) - Slow Consumer Detected: WriteDeadline of \(milliseconds)ms exceeded with \(connection.pointee.output.bytesInFlight) total bytes."
+                )
             }
         }
         unsafe close(connection, reason)
@@ -166,7 +184,8 @@ extension LoopCore {
         guard unsafe connection.pointee.closeReason == nil else { return }
         unsafe connection.pointee.closeReason = reason
         logger.debug(unsafe "\(connection.pointee.label) - Client connection closed: \(reason.rawValue)")
-        for unsafe interest in unsafe Array(connection.pointee.interests.values) { unsafe forget(interest) }
+        let interests = unsafe Array(connection.pointee.interests.values)
+        for index in unsafe interests.indices { unsafe forget(interests[index]) }
         unsafe connection.pointee.interests = unsafe ByteKeyedTable()
         if unsafe connection.pointee.isReportedCongested { unsafe congestionEnded(connection) }
         if unsafe connection.pointee.isCounted {

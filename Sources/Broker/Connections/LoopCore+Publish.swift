@@ -33,7 +33,11 @@ extension LoopCore {
         }
         unsafe state.pointee.counters.inMessages &+= 1
         unsafe state.pointee.counters.inBytes &+= UInt64(state.pointee.operation.payload.count)
-        if unsafe mayBeReserved(reply) || mayBeReserved(subject), unsafe refuseReserved(publisher, subject, reply) { return }
+        if unsafe mayBeReserved(reply) || mayBeReserved(subject),
+            unsafe refuseReserved(publisher, subject, reply)
+        {
+            return
+        }
         if unsafe publisher.pointee.isPedantic, unsafe !Subject.isValidLiteral(subject) {
             unsafe sendError(ErrorText.invalidPublishSubject, to: publisher)
         }
@@ -52,7 +56,9 @@ extension LoopCore {
             unsafe publisher.pointee.lastRouteEpoch = unsafe state.pointee.router.epoch
         }
         if unsafe route.pointee.isEmpty {
-            if unsafe publisher.pointee.wantsNoResponders, reply.count > 0 { unsafe sendNoResponders(publisher) }
+            if unsafe publisher.pointee.wantsNoResponders, reply.count > 0 {
+                unsafe sendNoResponders(publisher)
+            }
             return
         }
         let outcome = unsafe fanOut(route, from: publisher)
@@ -78,7 +84,9 @@ extension LoopCore {
             unsafe sendError(ErrorText.publishViolation(subject), to: publisher)
             return true
         }
-        if unsafe starts(reply, with: "_R_.") || starts(reply, with: "_GR_.") || starts(reply, with: "$JS.ACK.") {
+        if unsafe starts(reply, with: "_R_.") || starts(reply, with: "_GR_.")
+            || starts(reply, with: "$JS.ACK.")
+        {
             unsafe sendError(ErrorText.replyViolation(reply), to: publisher)
             return true
         }
@@ -113,7 +121,9 @@ extension LoopCore {
             outcome.receivers += plain.count - index
             unsafe sendAcross(plain, from: index, publisher)
         }
-        if unsafe route.pointee.groupEnds.count > 0 { unsafe deliverToGroups(route, message, from: publisher, &outcome) }
+        if unsafe route.pointee.groupEnds.count > 0 {
+            unsafe deliverToGroups(route, message, from: publisher, &outcome)
+        }
         if unsafe !state.pointee.finished.isEmpty { removeFinished() }
         if unsafe route.pointee.tags.count > 0 {
             unsafe outcome.receivers += route.pointee.tags.count
@@ -198,7 +208,8 @@ extension LoopCore {
     ) {
         let members = unsafe route.pointee.members
         var start = 0
-        for unsafe end in unsafe route.pointee.groupEnds {
+        for index in unsafe route.pointee.groupEnds.indices {
+            let end = unsafe route.pointee.groupEnds[index]
             let count = end - start
             let first = unsafe count > 1 ? Int.random(in: 0..<count, using: &state.pointee.random) : 0
             for step in 0..<count {
@@ -225,14 +236,18 @@ extension LoopCore {
         unsafe publisher?.pointee.publishesToEngine = true
         let headers = max(operation.headerSize, 0)
         let payload = unsafe UnsafeRawBufferPointer(rebasing: operation.payload[headers...])
-        if let publisher = unsafe publisher, unsafe state.pointee.publishersArePaused { unsafe pause(publisher, .engine) }
+        if let publisher = unsafe publisher, unsafe state.pointee.publishersArePaused {
+            unsafe pause(publisher, .engine)
+        }
         if unsafe route.pointee.tags.count == 1 {
             unsafe deliverToEngine(
-                tag: route.pointee.tags[0], subject: operation.subject, reply: operation.reply, payload: payload)
+                tag: route.pointee.tags[0], subject: operation.subject, reply: operation.reply,
+                payload: payload)
         } else {
             // The engine may publish and so change the route.
             for tag in unsafe Array(route.pointee.tags) {
-                unsafe deliverToEngine(tag: tag, subject: operation.subject, reply: operation.reply, payload: payload)
+                unsafe deliverToEngine(
+                    tag: tag, subject: operation.subject, reply: operation.reply, payload: payload)
             }
         }
     }
@@ -309,19 +324,23 @@ extension LoopCore {
         let total = unsafe operation.payload.count
         let headers = operation.headerSize
         guard headers > 0 else {
-            unsafe writeHead(&state.pointee.scratch, operation.reply, sizes: operation.sizes, keepsBoth: headers < 0, total)
+            unsafe writeHead(
+                &state.pointee.scratch, operation.reply, sizes: operation.sizes, keepsBoth: headers < 0, total
+            )
             return unsafe OutgoingMessage(
                 head: state.pointee.scratch.bytes, body: operation.payload, hasHeaders: false,
                 strippedHead: empty, strippedBody: empty, size: total, strippedSize: 0)
         }
-        unsafe writeHead(&state.pointee.strippedScratch, operation.reply, sizes: empty, keepsBoth: false, total - headers)
+        unsafe writeHead(
+            &state.pointee.strippedScratch, operation.reply, sizes: empty, keepsBoth: false, total - headers)
         var message = unsafe OutgoingMessage(
             head: empty, body: operation.tail, hasHeaders: true,
             strippedHead: state.pointee.strippedScratch.bytes,
             strippedBody: UnsafeRawBufferPointer(rebasing: operation.payload[headers...]), size: total,
             strippedSize: total - headers)
         if unsafe operation.tail.count == 0 {
-            unsafe writeHead(&state.pointee.scratch, operation.reply, sizes: operation.sizes, keepsBoth: true, total)
+            unsafe writeHead(
+                &state.pointee.scratch, operation.reply, sizes: operation.sizes, keepsBoth: true, total)
             unsafe message.head = unsafe state.pointee.scratch.bytes
             unsafe message.body = unsafe operation.payload
         }
@@ -340,7 +359,8 @@ extension LoopCore {
         }
         if keepsBoth, sizes.count > 0 {
             var previousWasBlank = false
-            for unsafe byte in unsafe sizes {
+            for index in sizes.indices {
+                let byte = unsafe sizes[index]
                 let isBlank = byte <= 0x20
                 if !isBlank { store.append(byte) } else if !previousWasBlank { store.append(0x20) }
                 previousWasBlank = isBlank
@@ -357,7 +377,9 @@ extension LoopCore {
     /// Tells the publisher that nobody got its request (nats-core.md 3.6).
     private func sendNoResponders(_ publisher: UnsafeMutablePointer<Connection>) {
         let operation = unsafe state.pointee.operation
-        for unsafe interest in unsafe state.pointee.router.matches(operation.reply) {
+        let takers = unsafe state.pointee.router.matches(operation.reply)
+        for index in unsafe takers.indices {
+            let interest = unsafe takers[index]
             guard case .connection(let taker) = unsafe interest.pointee.taker, unsafe taker == publisher,
                 unsafe interest.pointee.queue.isEmpty
             else { continue }

@@ -96,7 +96,9 @@ extension LoopCore {
         let stalled = unsafe state.pointee.stalled
         unsafe state.pointee.stalled.removeAll(keepingCapacity: true)
         for id in stalled {
-            if let connection = unsafe state.pointee.connections.find(id) { unsafe resume(connection, .stall) }
+            if let connection = unsafe state.pointee.connections.find(id) {
+                unsafe resume(connection, .stall)
+            }
         }
     }
 }

@@ -60,8 +60,12 @@ extension LoopCore: MessageTransport {
     func setPublishersPaused(_ paused: Bool) {
         beginTick()
         unsafe state.pointee.publishersArePaused = paused
-        for unsafe connection in unsafe state.pointee.connections.all where unsafe connection.pointee.publishesToEngine {
-            guard unsafe connection.pointee.phase == .open else { continue }
+        let connections = unsafe state.pointee.connections.all
+        for index in unsafe connections.indices {
+            let connection = unsafe connections[index]
+            guard unsafe connection.pointee.publishesToEngine, unsafe connection.pointee.phase == .open else {
+                continue
+            }
             if paused {
                 unsafe pause(connection, .engine)
             } else {

@@ -214,7 +214,8 @@ struct DeferredEngineMessage {
             unsafe message.subject.withUnsafeBytes { subject in
                 unsafe message.reply.withUnsafeBytes { reply in
                     unsafe message.payload.withUnsafeBytes { payload in
-                        unsafe deliverToEngine(tag: message.tag, subject: subject, reply: reply, payload: payload)
+                        unsafe deliverToEngine(
+                            tag: message.tag, subject: subject, reply: reply, payload: payload)
                     }
                 }
             }
@@ -225,7 +226,8 @@ struct DeferredEngineMessage {
     /// Frees the connections whose sockets are gone.
     private func releaseGone() {
         guard unsafe !state.pointee.gone.isEmpty else { return }
-        for unsafe connection in unsafe state.pointee.gone {
+        for index in unsafe state.pointee.gone.indices {
+            let connection = unsafe state.pointee.gone[index]
             unsafe connection.pointee.output.discard(chunks: chunkPool)
             unsafe connection.pointee.output.writeFinished(chunks: chunkPool)
             unsafe state.pointee.connections.remove(connection)
@@ -265,6 +267,7 @@ struct DeferredEngineMessage {
         timer?.cancel()
         timer = nil
         beginTick()
-        for unsafe connection in unsafe state.pointee.connections.all { unsafe close(connection, .serverShutdown) }
+        let connections = unsafe state.pointee.connections.all
+        for index in unsafe connections.indices { unsafe close(connections[index], .serverShutdown) }
     }
 }

@@ -21,8 +21,8 @@ enum MailboxEntry {
     struct Delivery {
         var firstTarget: Int
         var targetCount: Int
-        /// The first target is one member of a queue group: another may take its place.
-        var isQueued: Bool
+        /// Not empty: the target is one member of this queue group, and another may take its place.
+        var queue: [UInt8]
         /// Offset of the subject, which reply and payload follow.
         var offset: Int
         var subjectCount: Int

@@ -103,7 +103,7 @@ struct OutputChunks {
         _ pool: UnsafeMutablePointer<OutputChunks>, _ maximumPending: Int
     ) -> Bool {
         guard pending + size <= maximumPending else { return false }
-        for unsafe part in unsafe parts { unsafe copyOver(part, pool, maximumPending) }
+        for index in unsafe parts.indices { unsafe copyOver(parts[index], pool, maximumPending) }
         if endsLine {
             let lineEnd: (UInt8, UInt8) = (0x0D, 0x0A)
             unsafe withUnsafeBytes(of: lineEnd) { unsafe copyOver($0, pool, maximumPending) }

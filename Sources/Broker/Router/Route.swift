@@ -77,7 +77,8 @@
         var queued: [[UInt8]: [InterestPointer]] = unsafe [:]
         var engineTags: [UInt64] = []
         var prefixBytes = 0
-        for unsafe interest in unsafe interests {
+        for index in unsafe interests.indices {
+            let interest = unsafe interests[index]
             unsafe prefixBytes += subject.count + interest.pointee.sid.count + 7
             if case .engine(let tag) = unsafe interest.pointee.taker {
                 engineTags.append(tag)
@@ -96,15 +97,19 @@
         unsafe prefixes = unsafe memory
         var cursor = unsafe memory.assumingMemoryBound(to: UInt8.self)
         unsafe plain = unsafe .allocate(capacity: plainOnes.count)
-        for unsafe (index, interest) in unsafe plainOnes.enumerated() {
+        for index in unsafe plainOnes.indices {
+            let interest = unsafe plainOnes[index]
             unsafe plain.initializeElement(at: index, to: target(interest, &cursor))
             if unsafe interest.pointee.id.loop == loop { localCount += 1 }
         }
         unsafe members = unsafe .allocate(capacity: queued.values.reduce(0) { unsafe $0 + $1.count })
         unsafe groupEnds = unsafe .allocate(capacity: queued.count)
         var member = 0
-        for unsafe (group, interests) in unsafe queued.values.enumerated() {
-            for unsafe interest in unsafe interests {
+        let queues = unsafe Array(queued.values)
+        for group in unsafe queues.indices {
+            let interests = unsafe queues[group]
+            for index in unsafe interests.indices {
+                let interest = unsafe interests[index]
                 unsafe members.initializeElement(at: member, to: target(interest, &cursor))
                 member += 1
             }
@@ -123,7 +128,8 @@
             unsafe cursor.pointee = byte
             unsafe cursor += 1
         }
-        for unsafe byte in unsafe subject {
+        for index in unsafe subject.indices {
+            let byte = unsafe subject[index]
             unsafe cursor.pointee = byte
             unsafe cursor += 1
         }

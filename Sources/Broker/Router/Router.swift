@@ -88,12 +88,14 @@ import BrokerProtocol
 
     /// Frees what `remove` and a full cache left behind. Must not be called during a delivery.
     mutating func collectGarbage() {
-        for unsafe interest in unsafe garbage {
+        for index in unsafe garbage.indices {
+            let interest = unsafe garbage[index]
             unsafe interest.deinitialize(count: 1)
             unsafe interest.deallocate()
         }
         unsafe garbage.removeAll(keepingCapacity: true)
-        for unsafe route in unsafe droppedRoutes {
+        for index in unsafe droppedRoutes.indices {
+            let route = unsafe droppedRoutes[index]
             unsafe route.pointee.clear()
             unsafe route.pointee.subject.deallocate()
             unsafe route.deinitialize(count: 1)
@@ -143,10 +145,14 @@ import BrokerProtocol
     var cachedRoutes: Int { routeCount }
 
     @inline(__always)
-    private func cachedRoute(_ subject: UnsafeRawBufferPointer, _ hash: UInt64) -> UnsafeMutablePointer<Route>? {
+    private func cachedRoute(_ subject: UnsafeRawBufferPointer, _ hash: UInt64) -> UnsafeMutablePointer<
+        Route
+    >? {
         var candidate = unsafe buckets[Int(truncatingIfNeeded: hash) & (buckets.count - 1)]
         while let route = unsafe candidate {
-            if unsafe route.pointee.hash == hash, unsafe Self.isEqual(route.pointee.subject, subject) { return unsafe route }
+            if unsafe route.pointee.hash == hash, unsafe Self.isEqual(route.pointee.subject, subject) {
+                return unsafe route
+            }
             unsafe candidate = unsafe route.pointee.next
         }
         return nil
@@ -177,7 +183,8 @@ import BrokerProtocol
         let old = unsafe buckets
         unsafe buckets = .allocate(capacity: old.count * 2)
         unsafe buckets.initialize(repeating: nil)
-        for unsafe head in unsafe old {
+        for index in old.indices {
+            let head = unsafe old[index]
             var next = unsafe head
             while let route = unsafe next {
                 unsafe next = unsafe route.pointee.next

@@ -45,7 +45,8 @@ final class WildcardTree {
         unsafe remove(interest, from: root, Self.tokens(interest.pointee.subject)[...])
     }
 
-    private func remove(_ interest: InterestPointer, from node: Node, _ tokens: ArraySlice<ArraySlice<UInt8>>) {
+    private func remove(_ interest: InterestPointer, from node: Node, _ tokens: ArraySlice<ArraySlice<UInt8>>)
+    {
         guard let token = tokens.first else {
             unsafe node.here.remove(interest)
             return
