@@ -58,7 +58,8 @@ let package = Package(
 
         .testTarget(name: "FlagsTests", dependencies: ["Flags"], swiftSettings: tests),
         .testTarget(
-            name: "BrokerProtocolTests", dependencies: ["BrokerProtocol"], swiftSettings: tests),
+            name: "BrokerProtocolTests", dependencies: ["BrokerProtocol"], exclude: ["Fixtures"],
+            swiftSettings: tests),
         .testTarget(
             name: "BrokerLogTests", dependencies: ["BrokerLog", "BrokerProtocol"],
             swiftSettings: tests),

@@ -2,7 +2,7 @@
 ///
 /// The fields are views: into the input after decoding, into the caller's memory before encoding.
 /// Strings are bytes and are not validated as UTF-8.
-@unsafe public struct PubMsg {
+@safe public struct PubMsg {
     /// The publisher's client id.
     public var clientID = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
     /// Correlates the `PubAck` with this publish.
@@ -51,7 +51,7 @@
     @discardableResult
     public func encode(into memory: UnsafeMutableRawBufferPointer) -> Int {
         guard memory.count > 0 else {
-            precondition(unsafe encodedSize == 0, "no memory for a message that is not empty")
+            precondition(encodedSize == 0, "no memory for a message that is not empty")
             return 0
         }
         var writer = unsafe WireWriter(memory)
