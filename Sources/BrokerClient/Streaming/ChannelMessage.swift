@@ -22,12 +22,12 @@ public struct ChannelMessage: Sendable {
 
     init(_ message: MsgProto, acknowledger: ChannelAcknowledger) {
         unsafe channel = String(decoding: message.subject, as: UTF8.self)
-        unsafe sequence = message.sequence
-        unsafe timestampNanoseconds = message.timestamp
+        sequence = message.sequence
+        timestampNanoseconds = message.timestamp
         unsafe payload = [UInt8](message.data)
         unsafe reply = message.reply.isEmpty ? nil : String(decoding: message.reply, as: UTF8.self)
-        unsafe isRedelivered = message.redelivered
-        unsafe redeliveryCount = Int(message.redeliveryCount)
+        isRedelivered = message.redelivered
+        redeliveryCount = Int(message.redeliveryCount)
         self.acknowledger = acknowledger
     }
 
@@ -63,7 +63,7 @@ final class ChannelAcknowledger: Sendable {
         guard !subject.isEmpty else { return }
         let payload = unsafe channel.withUnsafeBytes { channel -> [UInt8] in
             let ack = unsafe Ack(subject: channel, sequence: sequence)
-            let size = unsafe ack.encodedSize
+            let size = ack.encodedSize
             return unsafe [UInt8](unsafeUninitializedCapacity: size) { memory, count in
                 count = unsafe ack.encode(into: UnsafeMutableRawBufferPointer(memory))
             }

@@ -32,7 +32,7 @@ extension StreamingSession {
                     unsafe reply.withUnsafeBytes { reply in
                         unsafe payload.withUnsafeBytes { payload in
                             unsafe connectionID.withUnsafeBytes { connectionID in
-                                var message = unsafe PubMsg()
+                                var message = PubMsg()
                                 unsafe message.clientID = clientID
                                 unsafe message.guid = guid
                                 unsafe message.subject = channel

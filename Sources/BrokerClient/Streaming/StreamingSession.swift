@@ -150,10 +150,10 @@ final class StreamingSession: @unchecked Sendable {
     ) -> UInt64 {
         let id = unsafe core.listen(on: inbox) { message in
             guard let stored = unsafe MsgProto(decoding: message.payload) else { return }
-            let sequence = unsafe stored.sequence
+            let sequence = stored.sequence
             // Sent again because it still waits here: the consumer gets it once.
-            if unsafe stored.redelivered, buffer.contains(where: { $0.sequence == sequence }) { return }
-            let copy = unsafe ChannelMessage(stored, acknowledger: acknowledger)
+            if stored.redelivered, buffer.contains(where: { $0.sequence == sequence }) { return }
+            let copy = ChannelMessage(stored, acknowledger: acknowledger)
             // The server bounds what waits here by the subscription's `maxInFlight`: reading goes on, so that heartbeats
             // and acknowledgements come through.
             _ = buffer.append(copy, cost: 0)
