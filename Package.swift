@@ -53,7 +53,10 @@ let package = Package(
             swiftSettings: strict),
         .executableTarget(
             name: "BrokerCommand",
-            dependencies: ["Broker", "BrokerClient", "Flags", argumentParser, logging],
+            dependencies: [
+                "Broker", "BrokerClient", "BrokerProtocol", "Flags", argumentParser, logging, nioCore, nioPosix,
+                nioHTTP1,
+            ],
             swiftSettings: strict),
 
         .testTarget(name: "FlagsTests", dependencies: ["Flags"], swiftSettings: tests),

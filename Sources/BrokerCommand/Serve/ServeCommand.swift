@@ -1,0 +1,16 @@
+/// Runs a broker until it is told to stop.
+enum ServeCommand {
+    /// Runs `serve` with these arguments and returns the exit code.
+    static func run(_ arguments: [String]) async -> Int32 {
+        switch ServeInvocation.parse(arguments) {
+        case .print(let text):
+            Terminal.out(text)
+            return 0
+        case .refused(let message, let printsUsage, let exitCode):
+            Terminal.err(message + "\n")
+            if printsUsage { Terminal.out(ServeInvocation.usage) }
+            return exitCode
+        case .run: return 1
+        }
+    }
+}
