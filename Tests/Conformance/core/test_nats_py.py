@@ -262,10 +262,17 @@ def test_drain_of_a_connection_closes_it(broker):
             closed.set()
 
         client = await connect(broker, closed_cb=on_closed)
-        await client.subscribe("x")
+        got = []
+
+        async def receive(message):
+            got.append(message)
+
+        await client.subscribe("x", cb=receive)
         await client.publish("x", b"")
+        await fence(client)
         await client.drain()
         await asyncio.wait_for(closed.wait(), PATIENCE)
+        assert len(got) == 1
         assert client.is_closed
     run(body())
 
