@@ -211,7 +211,7 @@ class Bench:
         lines = [["work", "broker", "peer", "", "ratio (spread)", "must", "", "generator", "CPU ns/msg", "count"]]
         for row in self.rows:
             rounds = row.get("rounds", {})
-            mine, theirs = (rounds.get(name, []) for name in (row["sync"] and "broker" if rounds else "", row["peer_name"]))
+            mine, theirs = rounds.get("broker", []), rounds.get(row["peer_name"], [])
             cpu = " / ".join(f"{statistics.median(entry['cpu_ns'] for entry in entries):,.0f}"
                              for entries in (mine, theirs) if entries)
             spread = row.get("ratio_spread")

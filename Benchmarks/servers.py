@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 
 
@@ -109,8 +110,11 @@ class Broker(Server):
                 *self.flags]
 
     def syncs(self):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.monitoring_port}/metrics", timeout=10) as reply:
-            text = reply.read().decode()
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.monitoring_port}/metrics", timeout=10) as reply:
+                text = reply.read().decode()
+        except urllib.error.URLError:
+            return None
         match = re.search(r"^\w*(?:journal|log)_syncs_total (\d+)", text, re.M) or \
             re.search(r"^\w*commit\w*_count (\d+)", text, re.M)
         return int(match.group(1)) if match else None
@@ -119,6 +123,9 @@ class Broker(Server):
 class MemoryBroker(Broker):
     store = "memory"
     sync = "none (memory store)"
+
+    def syncs(self):
+        return None
 
 
 class NATSServer(Server):
