@@ -61,8 +61,12 @@ sanitize: $(STAMPS)/build-packages ## Unit tests, fuzzers and simulation under t
 	@swift test --sanitize=address --scratch-path .build/sanitize-address
 	@swift test --sanitize=thread --scratch-path .build/sanitize-thread
 
-release: $(STAMPS)/build-packages ## The broker with the Swift runtime linked in, stripped: .build/dist/broker
-	@swift build -c release --product broker --static-swift-stdlib --scratch-path .build/static
+# The linker takes the static lz4 because it looks into .build/static-libraries first.
+release: $(STAMPS)/build-packages ## The broker with Swift's runtime and lz4 linked in, stripped: .build/dist/broker
+	@mkdir -p .build/static-libraries
+	@ln -sf "$$(gcc -print-file-name=liblz4.a)" .build/static-libraries/liblz4.a
+	@swift build -c release --product broker --static-swift-stdlib --scratch-path .build/static \
+	  -Xlinker -L$(CURDIR)/.build/static-libraries
 	@mkdir -p .build/dist
 	@strip -o .build/dist/broker .build/static/release/broker
 	@ls -l .build/dist/broker
