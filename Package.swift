@@ -67,6 +67,9 @@ let package = Package(
             name: "BrokerLogTests", dependencies: ["BrokerLog", "BrokerProtocol"],
             swiftSettings: tests),
         .testTarget(
+            name: "SimulationTests", dependencies: ["BrokerLog"], path: "Tests/Simulation",
+            exclude: ["mutants"], swiftSettings: tests),
+        .testTarget(
             name: "BrokerTests",
             dependencies: ["Broker", "BrokerLog", "BrokerProtocol", nioCore, nioPosix],
             swiftSettings: tests),

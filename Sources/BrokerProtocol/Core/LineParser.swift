@@ -279,22 +279,28 @@
         guard let sizesStart = firstSize.baseAddress, let lastStart = lastSize.baseAddress else {
             preconditionFailure("a size that was read has an address")
         }
-        // One blank between the arguments and CR LF behind them: what follows the subject can be sent on.
-        let isPlain =
-            unsafe lastStart + lastSize.count + 2 == UnsafeRawPointer(position)
-            && (!headers || sizesStart + firstSize.count + 1 == lastStart)
         unsafe operation.sizes = UnsafeRawBufferPointer(
             start: sizesStart, count: lastStart + lastSize.count - sizesStart)
-        let tailStart = unsafe hasReply ? second.baseAddress : sizesStart
-        if unsafe isPlain && (!hasReply || (tailStart.map { unsafe $0 + second.count + 1 }) == sizesStart),
-            let tailStart = unsafe tailStart
-        {
+        // One blank between the arguments and CR LF behind them: what follows the subject can be sent on.
+        var isPlain =
+            unsafe lastStart + lastSize.count + 2 == UnsafeRawPointer(position) && position[-2] == 0x0D
+        if headers { isPlain = unsafe isPlain && areOneBlankApart(firstSize, lastStart) }
+        if hasReply { isPlain = unsafe isPlain && areOneBlankApart(second, sizesStart) }
+        if isPlain, let tailStart = unsafe hasReply ? second.baseAddress : sizesStart {
             unsafe operation.tail = UnsafeRawBufferPointer(
                 start: tailStart, count: UnsafeRawPointer(position) + total - tailStart)
         } else {
             unsafe operation.tail = UnsafeRawBufferPointer(start: nil, count: 0)
         }
         return .complete(length: lineLength + total + 2)
+    }
+
+    /// True when exactly one SPACE lies between `token` and `next`.
+    @inline(__always)
+    private func areOneBlankApart(_ token: UnsafeRawBufferPointer, _ next: UnsafeRawPointer) -> Bool {
+        guard let start = token.baseAddress else { return false }
+        return unsafe start + token.count + 1 == next
+            && start.load(fromByteOffset: token.count, as: UInt8.self) == 0x20
     }
 
     private func parseSubscribe(
