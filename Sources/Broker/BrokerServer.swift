@@ -1,0 +1,107 @@
+import BrokerLog
+import Logging
+import NIOCore
+import NIOPosix
+
+/// A whole broker: the listener with its event loops, the streaming engine on loop 0, the log and the
+/// monitoring port.
+///
+///     let broker = try await BrokerServer.start(options: options, version: "1.0", logger: log, streamingLogger: log)
+///     // … until the process is told to stop:
+///     try await broker.shutdown()
+public final class BrokerServer: Sendable {
+    typealias Engine = StreamingEngine<LoopCore>
+
+    private let group: MultiThreadedEventLoopGroup
+    private let listener: ClientListener
+    private let streaming: StreamingService
+    private let logger: Logger
+    private let streamingLogger: Logger
+
+    /// The port that clients connect to.
+    public var port: Int { listener.port }
+
+    private init(
+        group: MultiThreadedEventLoopGroup, listener: ClientListener, streaming: StreamingService,
+        logger: Logger,
+        streamingLogger: Logger
+    ) {
+        self.group = group
+        self.listener = listener
+        self.streaming = streaming
+        self.logger = logger
+        self.streamingLogger = streamingLogger
+    }
+
+    /// Recovers the store and serves clients from then on.
+    ///
+    /// - Parameters:
+    ///   - version: the product's version, for the log and monitoring.
+    ///   - logger: lines of the NATS part.
+    ///   - streamingLogger: lines of the streaming part, each of which begins with `STREAM: `.
+    /// - Throws: `BrokerStartError` with a sentence for the person who starts it.
+    public static func start(
+        options: BrokerOptions, version: String, logger: Logger, streamingLogger: Logger
+    ) async throws(BrokerStartError) -> BrokerServer {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: max(1, options.loops))
+        do {
+            return try await start(
+                options: options, version: version, logger: logger, streamingLogger: streamingLogger,
+                group: group)
+        } catch {
+            // The start has failed; that its threads could not be joined changes nothing.
+            try? await group.shutdownGracefully()
+            throw BrokerStartError(error)
+        }
+    }
+
+    private static func start(
+        options: BrokerOptions, version: String, logger: Logger, streamingLogger: Logger,
+        group: MultiThreadedEventLoopGroup
+    ) async throws -> BrokerServer {
+        let banner = StartBanner(options: options, version: version, logger: streamingLogger)
+        banner.starting()
+        let listener = try await ClientListener.start(
+            options: options, serverID: ServerIdentity.random(), group: group, logger: logger)
+        let streaming: StreamingService
+        do {
+            streaming = try await StreamingService.start(
+                options: options, listener: listener, logger: streamingLogger)
+        } catch {
+            await listener.stopAccepting()
+            throw error
+        }
+        try await listener.accept()
+        logger.info("Listening for client connections on \(options.host):\(listener.port)")
+        logger.info("Server is ready")
+        banner.ready()
+        return BrokerServer(
+            group: group, listener: listener, streaming: streaming, logger: logger,
+            streamingLogger: streamingLogger)
+    }
+
+    /// Stops accepting, closes every client, puts the store on disk and ends the threads.
+    public func shutdown() async throws {
+        streamingLogger.info("STREAM: Shutting down.")
+        logger.info("Initiating Shutdown...")
+        await listener.stopAccepting()
+        try await streaming.stop()
+        try await listener.shutdown()
+        try await group.shutdownGracefully()
+        logger.info("Server Exiting..")
+    }
+}
+
+/// Why a broker could not be started: a sentence for the person who must act.
+public struct BrokerStartError: Error, CustomStringConvertible {
+    /// The sentence.
+    public let description: String
+
+    init(_ error: any Error) {
+        switch error {
+        case let error as LogError: description = error.description
+        case let error as BrokerStartError: description = error.description
+        default: description = "\(error)"
+        }
+    }
+}
