@@ -76,5 +76,9 @@ let package = Package(
         .testTarget(
             name: "BrokerClientTests", dependencies: ["BrokerClient", "Broker", nioCore],
             swiftSettings: tests),
+        .testTarget(
+            name: "BrokerCommandTests",
+            dependencies: ["BrokerCommand", "Broker", "BrokerClient", "Flags", logging],
+            swiftSettings: tests),
     ]
 )

@@ -5,10 +5,14 @@ import Glibc
 /// The program: which command a call means, and with what it ends.
 @main
 enum Program {
+    // On the main thread, while it is the only one: threads inherit what is blocked.
+    @MainActor
     static func main() async {
+        let arguments = Array(CommandLine.arguments.dropFirst())
         // A reader that goes away shows as an error of the write: the command ends quietly then.
         signal(SIGPIPE, SIG_IGN)
-        exit(await run(Array(CommandLine.arguments.dropFirst())))
+        SignalStream.block(Call(arguments).signals)
+        exit(await run(arguments))
     }
 
     /// What a call means.
@@ -23,6 +27,16 @@ enum Program {
         case version
         /// No such command.
         case unknown(String)
+
+        /// The signals that the command handles itself; the others do what they always do.
+        var signals: [Int32] {
+            switch self {
+            case .serve: ServeCommand.signals
+            case .tool(let arguments) where arguments.prefix(2) == ["channel", "sub"]:
+                ChannelSubscribeCommand.signals
+            default: []
+            }
+        }
 
         init(_ arguments: [String]) {
             guard let first = arguments.first, !first.hasPrefix("-") else {

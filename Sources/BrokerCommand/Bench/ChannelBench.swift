@@ -275,7 +275,9 @@ private final class ChannelPublisher: ChannelBenchSession {
             if run.firstError == nil { unsafe run.firstError = String(decoding: ack.error, as: UTF8.self) }
         }
         var slot = 0
-        for unsafe byte in unsafe ack.guid { slot = slot &* 10 &+ Int(byte &- UInt8(ascii: "0")) }
+        for index in 0..<(unsafe ack.guid.count) {
+            unsafe slot = slot &* 10 &+ Int(ack.guid[index] &- UInt8(ascii: "0"))
+        }
         slot &-= 10_000_000
         guard sentAt.indices.contains(slot) else { return }
         run.latencies.record(readAt() &- sentAt[slot])

@@ -30,6 +30,9 @@ struct ChannelSubscribeCommand: AsyncParsableCommand {
     @Flag(name: .shortAndLong, help: "Print the bodies only.") var raw = false
     @Flag(help: "On ending, remove a durable in place of keeping its position.") var unsubscribe = false
 
+    /// They end the subscription in order.
+    static let signals = [SIGINT, SIGTERM]
+
     mutating func validate() throws {
         let starts = [all, last, since != nil, sequence != nil].filter { $0 }.count
         guard starts <= 1 else {
@@ -67,7 +70,7 @@ struct ChannelSubscribeCommand: AsyncParsableCommand {
     }
 
     mutating func run() async throws {
-        let interrupts = SignalStream([SIGINT, SIGTERM])
+        let interrupts = SignalStream(Self.signals)
         let client = try await streaming.connect()
         let subscription = try await client.subscribe(channel, subscriptionOptions)
         if !raw { Terminal.say("Subscribing on \(channel)") }

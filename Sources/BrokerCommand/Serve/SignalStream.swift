@@ -2,20 +2,30 @@ import Glibc
 
 /// The signals of the process as an asynchronous sequence.
 ///
-/// They are blocked for every thread and taken by one of our own with `sigwait`: nothing runs inside a signal handler.
-/// Make it before any other thread is started, since threads inherit what is blocked.
+/// They are blocked for every thread (`block`, before there is a second one) and taken by one of our own with `sigwait`:
+/// nothing runs inside a signal handler.
 struct SignalStream {
     /// The signals as they come.
     let signals: AsyncStream<Int32>
 
-    init(_ numbers: [Int32]) {
-        let (stream, continuation) = AsyncStream.makeStream(of: Int32.self)
-        signals = stream
+    /// Blocks signals for this thread and those that it will start: they wait for a stream.
+    static func block(_ numbers: [Int32]) {
+        var set = Self.set(of: numbers)
+        unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
+    }
+
+    private static func set(of numbers: [Int32]) -> sigset_t {
         var set = sigset_t()
         unsafe sigemptyset(&set)
         for number in numbers { unsafe sigaddset(&set, number) }
-        unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
-        let context = Waiter(set: set, continuation: continuation)
+        return set
+    }
+
+    /// Takes signals that are blocked.
+    init(_ numbers: [Int32]) {
+        let (stream, continuation) = AsyncStream.makeStream(of: Int32.self)
+        signals = stream
+        let context = Waiter(set: Self.set(of: numbers), continuation: continuation)
         var thread = pthread_t()
         let result = unsafe pthread_create(
             &thread, nil,

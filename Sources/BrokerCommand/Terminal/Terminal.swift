@@ -82,7 +82,8 @@ enum WallClock {
         unsafe localtime_r(&seconds, &parts)
         var text = ""
         if date {
-            text = unsafe "\(Int(parts.tm_year) + 1900)-\(two(Int(parts.tm_mon) + 1))-\(two(Int(parts.tm_mday))) "
+            text =
+                unsafe "\(Int(parts.tm_year) + 1900)-\(two(Int(parts.tm_mon) + 1))-\(two(Int(parts.tm_mday))) "
         }
         text += unsafe "\(two(Int(parts.tm_hour))):\(two(Int(parts.tm_min))):\(two(Int(parts.tm_sec)))"
         if nanoseconds { text += "." + (milliseconds < 100 ? "0" : "") + two(Int(milliseconds)) }
