@@ -351,14 +351,14 @@ extension LoopCore {
         let headers = operation.headerSize
         guard headers > 0 else {
             unsafe writeHead(
-                &state.pointee.scratch, operation.reply, sizes: operation.sizes, keepsBoth: headers < 0, total
-            )
+                &state.pointee.scratch, operation.reply, sizes: headers < 0 ? operation.sizes : empty,
+                headerSize: -1, total)
             return unsafe OutgoingMessage(
                 head: state.pointee.scratch.bytes, body: operation.payload, hasHeaders: false,
                 strippedHead: empty, strippedBody: empty, size: total, strippedSize: 0)
         }
         unsafe writeHead(
-            &state.pointee.strippedScratch, operation.reply, sizes: empty, keepsBoth: false, total - headers)
+            &state.pointee.strippedScratch, operation.reply, sizes: empty, headerSize: -1, total - headers)
         var message = unsafe OutgoingMessage(
             head: empty, body: operation.tail, hasHeaders: true,
             strippedHead: state.pointee.strippedScratch.bytes,
@@ -366,24 +366,25 @@ extension LoopCore {
             strippedSize: total - headers)
         if unsafe operation.tail.count == 0 {
             unsafe writeHead(
-                &state.pointee.scratch, operation.reply, sizes: operation.sizes, keepsBoth: true, total)
+                &state.pointee.scratch, operation.reply, sizes: operation.sizes, headerSize: headers, total)
             unsafe message.head = unsafe state.pointee.scratch.bytes
             unsafe message.body = unsafe operation.payload
         }
         return message
     }
 
-    /// `[reply ]<sizes as received, single blanks>` or `[reply ]<total>`, and CR LF.
+    /// `[reply ]`, then the sizes as received with single blanks, or written anew if there are none: `headerSize`
+    /// unless it is negative, and `total`; CR LF.
     private func writeHead(
         _ store: inout ByteStore, _ reply: UnsafeRawBufferPointer, sizes: UnsafeRawBufferPointer,
-        keepsBoth: Bool, _ total: Int
+        headerSize: Int, _ total: Int
     ) {
         store.removeAll()
         if reply.count > 0 {
             unsafe store.append(reply)
             store.append(0x20)
         }
-        if keepsBoth, sizes.count > 0 {
+        if sizes.count > 0 {
             var previousWasBlank = false
             for index in sizes.indices {
                 let byte = unsafe sizes[index]
@@ -392,7 +393,11 @@ extension LoopCore {
                 previousWasBlank = isBlank
             }
         } else {
-            for byte in String(total).utf8 { store.append(byte) }
+            if headerSize >= 0 {
+                store.append(decimal: headerSize)
+                store.append(0x20)
+            }
+            store.append(decimal: total)
         }
         store.append(0x0D)
         store.append(0x0A)
