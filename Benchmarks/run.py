@@ -20,6 +20,24 @@ GIB = 1 << 30
 SCENARIOS = ["core", "request", "streaming", "single", "memory", "start"]
 
 
+class Awake:
+    """Keeps every core from going idle, with loops that run only when nothing else wants the core (SCHED_IDLE). A
+    virtual machine's idle core takes longer to wake than a server takes to answer; this leaves the servers' share."""
+
+    def __enter__(self):
+        self.loops = []
+        for core in os.sched_getaffinity(0):
+            loop = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            os.sched_setaffinity(loop.pid, {core})
+            os.sched_setscheduler(loop.pid, os.SCHED_IDLE, os.sched_param(0))
+            self.loops.append(loop)
+
+    def __exit__(self, *_):
+        for loop in self.loops:
+            loop.kill()
+            loop.wait()
+
+
 class Bench:
     def __init__(self, options):
         self.options = options
@@ -111,8 +129,11 @@ class Bench:
 
     def request(self):
         words = ["request", "PORT", 16, self.options.seconds]
-        self.compare("request/reply 16 B, one at a time, p50 µs", [(MemoryBroker, words), (NATSServer, words)],
-                     [("<= 1.0 x", lambda ratio, _: ratio <= 1.0)], unit="p50_us")
+        contenders = [(MemoryBroker, words), (NATSServer, words)]
+        must = [("<= 1.0 x", lambda ratio, _: ratio <= 1.0)]
+        self.compare("request/reply 16 B, one at a time, p50 µs", contenders, must, unit="p50_us")
+        with Awake():
+            self.compare("request/reply 16 B, cores kept awake, p50 µs", contenders, must, unit="p50_us")
 
     def publish_words(self, size, window):
         seconds = self.options.seconds

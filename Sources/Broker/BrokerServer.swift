@@ -15,20 +15,23 @@ public final class BrokerServer: Sendable {
     private let group: MultiThreadedEventLoopGroup
     private let listener: ClientListener
     private let streaming: StreamingService
+    private let monitoring: MonitoringServer?
     private let logger: Logger
     private let streamingLogger: Logger
 
     /// The port that clients connect to.
     public var port: Int { listener.port }
+    /// The port of the monitoring endpoint; nil if it is off.
+    public var monitoringPort: Int? { monitoring?.port }
 
     private init(
         group: MultiThreadedEventLoopGroup, listener: ClientListener, streaming: StreamingService,
-        logger: Logger,
-        streamingLogger: Logger
+        monitoring: MonitoringServer?, logger: Logger, streamingLogger: Logger
     ) {
         self.group = group
         self.listener = listener
         self.streaming = streaming
+        self.monitoring = monitoring
         self.logger = logger
         self.streamingLogger = streamingLogger
     }
@@ -71,13 +74,38 @@ public final class BrokerServer: Sendable {
             await listener.stopAccepting()
             throw error
         }
+        let monitoring = try await startMonitoring(
+            options: options, version: version, listener: listener, streaming: streaming, group: group)
+        if let monitoring {
+            logger.info("Starting http monitor on \(options.host):\(monitoring.port)")
+        }
         try await listener.accept()
         logger.info("Listening for client connections on \(options.host):\(listener.port)")
         logger.info("Server is ready")
         banner.ready()
         return BrokerServer(
-            group: group, listener: listener, streaming: streaming, logger: logger,
+            group: group, listener: listener, streaming: streaming, monitoring: monitoring, logger: logger,
             streamingLogger: streamingLogger)
+    }
+
+    private static func startMonitoring(
+        options: BrokerOptions, version: String, listener: ClientListener, streaming: StreamingService,
+        group: MultiThreadedEventLoopGroup
+    ) async throws -> MonitoringServer? {
+        guard let port = options.monitoringPort else { return nil }
+        var extensions = MonitoringRoutes.Extensions()
+        extensions.streaming = { request in
+            try await streaming.withEngine { $0.answer(request, version: version) }
+        }
+        extensions.unreadiness = { try await streaming.withEngine { $0.log.closedReason } }
+        extensions.metrics = { metrics in try await streaming.withEngine { $0.addMetrics(to: metrics) } }
+        extensions.links = ["serverz", "storez", "clientsz", "channelsz"].map {
+            (path: "/streaming/\($0)", text: "Streaming \($0)")
+        }
+        let routes = MonitoringRoutes(
+            listener: listener, options: options, productVersion: version, extensions: extensions)
+        return try await MonitoringServer.start(
+            host: options.host, port: port, group: group, routes: routes)
     }
 
     /// Stops accepting, closes every client, puts the store on disk and ends the threads.
@@ -85,6 +113,7 @@ public final class BrokerServer: Sendable {
         streamingLogger.info("STREAM: Shutting down.")
         logger.info("Initiating Shutdown...")
         await listener.stopAccepting()
+        await monitoring?.shutdown()
         try await streaming.stop()
         try await listener.shutdown()
         try await group.shutdownGracefully()

@@ -66,8 +66,9 @@ final class ManualTransport: MessageTransport {
 final class EngineFixture {
     typealias Engine = StreamingEngine<ManualTransport>
 
-    /// Hands on: nanoseconds since the start of the test.
-    final class Clock {
+    /// Turned by hand: nanoseconds since the start of the test.
+    final class Clock: @unchecked Sendable {
+        // Sendable: a test runs on one thread.
         var now: UInt64 = 1_000_000_000
         /// 2026-01-01T00:00:00Z and what has passed.
         var wall: Int64 { 1_767_225_600_000_000_000 + Int64(now) }
