@@ -54,7 +54,7 @@ enum ServeCommand {
         if let directory = options.portsFileDirectory {
             do throws(Refusal) {
                 try files.writePorts(
-                    host: options.host, port: server.port, monitoringPort: options.monitoringPort,
+                    host: options.host, port: server.port, monitoringPort: server.monitoringPort,
                     into: directory)
             } catch {
                 logger.error("\(error.message)")
