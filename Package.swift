@@ -74,7 +74,8 @@ let package = Package(
             dependencies: ["Broker", "BrokerLog", "BrokerProtocol", nioCore, nioPosix],
             swiftSettings: tests),
         .testTarget(
-            name: "BrokerClientTests", dependencies: ["BrokerClient", "Broker", nioCore],
+            name: "BrokerClientTests",
+            dependencies: ["BrokerClient", "Broker", "BrokerProtocol", logging, nioCore, nioPosix],
             swiftSettings: tests),
         .testTarget(
             name: "BrokerCommandTests",
