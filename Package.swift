@@ -28,7 +28,10 @@ let argumentParser: Target.Dependency =
 let package = Package(
     name: "devpie-client-backend",
     products: [
-        .executable(name: "broker", targets: ["BrokerCommand"])
+        .executable(name: "broker", targets: ["BrokerCommand"]),
+        .executable(name: "migrate", targets: ["MigrateCommand"]),
+        .library(name: "Postgres", targets: ["Postgres"]),
+        .library(name: "Migrate", targets: ["Migrate"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
@@ -56,6 +59,12 @@ let package = Package(
             dependencies: ["Broker", "BrokerClient", "Flags", argumentParser, logging],
             swiftSettings: strict),
 
+        .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .target(name: "Postgres", dependencies: ["CLibPQ", logging], swiftSettings: strict),
+        .target(name: "Migrate", dependencies: ["Postgres"], swiftSettings: strict),
+        .executableTarget(
+            name: "MigrateCommand", dependencies: ["Migrate", "Flags"], swiftSettings: strict),
+
         .testTarget(name: "FlagsTests", dependencies: ["Flags"], swiftSettings: tests),
         .testTarget(
             name: "BrokerProtocolTests", dependencies: ["BrokerProtocol"], swiftSettings: tests),
@@ -68,6 +77,17 @@ let package = Package(
             swiftSettings: tests),
         .testTarget(
             name: "BrokerClientTests", dependencies: ["BrokerClient", "Broker", nioCore],
+            swiftSettings: tests),
+        // A PostgreSQL server of the test run's own.
+        .target(name: "PostgresCluster", path: "Tests/PostgresCluster", swiftSettings: tests),
+        .testTarget(
+            name: "PostgresTests", dependencies: ["Postgres", "PostgresCluster"], swiftSettings: tests),
+        .testTarget(
+            name: "MigrateTests", dependencies: ["Migrate", "Postgres", "PostgresCluster"],
+            swiftSettings: tests),
+        .testTarget(
+            name: "MigrateCommandTests",
+            dependencies: ["MigrateCommand", "Migrate", "Postgres", "PostgresCluster"],
             swiftSettings: tests),
     ]
 )
