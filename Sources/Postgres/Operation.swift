@@ -6,7 +6,7 @@ final class Operation: @unchecked Sendable {
     /// What goes to the server.
     enum Request: Sendable {
         /// SQL for the simple protocol, ending in a NUL byte; it may hold several statements.
-        case simple(ContiguousArray<UInt8>)
+        case simple([UInt8])
         case statement(PostgresStatement)
         case prepare(name: String, sql: String)
         case pipeline([PostgresStatement])

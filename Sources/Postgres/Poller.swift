@@ -135,8 +135,8 @@ final class Poller: Sendable {
             let count = unsafe events.withUnsafeMutableBufferPointer { buffer in
                 unsafe epoll_wait(epoll, buffer.baseAddress, Int32(buffer.count), patience)
             }
-            for unsafeevent in unsafe events.prefix(Int(max(count, 0))) {
-                let id = unsafe event.data.u64
+            for index in 0..<Int(max(count, 0)) {
+                let id = unsafe events[index].data.u64
                 if id == 0 {
                     var counter: UInt64 = 0
                     _ = unsafe read(bell, &counter, 8)

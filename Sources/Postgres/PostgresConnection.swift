@@ -196,16 +196,36 @@ extension PostgresConnection {
     }
 
     /// The bytes with the NUL that C wants at the end.
-    static func terminated(_ bytes: some Collection<UInt8>) throws(PostgresError) -> ContiguousArray<UInt8> {
-        var terminated = ContiguousArray<UInt8>()
+    static func terminated(_ bytes: some Collection<UInt8>) throws(PostgresError) -> [UInt8] {
+        var terminated: [UInt8] = []
         terminated.reserveCapacity(bytes.count + 1)
         terminated.append(contentsOf: bytes)
-        if let offset = terminated.firstIndex(of: 0) {
+        terminated.append(0)
+        try refuseNUL(terminated)
+        return terminated
+    }
+
+    /// The NUL at the end must be the only one.
+    private static func refuseNUL(_ terminated: [UInt8]) throws(PostgresError) {
+        guard let offset = terminated.firstIndex(of: 0), offset == terminated.count - 1 else {
+            let offset = terminated.firstIndex(of: 0) ?? terminated.count
             throw PostgresError(
                 .misuse, "the statement holds a NUL character at byte \(offset); the server would stop there")
         }
-        terminated.append(0)
-        return terminated
+    }
+
+    /// Runs a large script without another copy of it: as `execute(script:)`, for bytes that end in a NUL.
+    ///
+    /// - Throws: As `execute(script:)`; with `.misuse` when the NUL is missing or not the only one.
+    @discardableResult
+    nonisolated(nonsending)
+        public func execute(terminatedScript: [UInt8], timeout: Duration? = nil) async throws -> Int
+    {
+        try Self.refuseNUL(terminatedScript)
+        let operation = Operation(
+            .simple(terminatedScript), mode: .discard, timeout: timeout ?? session.configuration.queryTimeout)
+        _ = try await session.run(operation)
+        return session.withLock { operation.completedStatements }
     }
 }
 

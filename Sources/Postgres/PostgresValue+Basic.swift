@@ -126,7 +126,8 @@ enum ByteaEscape {
             }
             guard index + 3 <= bytes.count else { return nil }
             var value = 0
-            for unsafedigit in unsafe bytes[index..<index + 3] {
+            for place in index..<index + 3 {
+                let digit = unsafe bytes[place]
                 guard digit >= UInt8(ascii: "0"), digit <= UInt8(ascii: "7") else { return nil }
                 value = value * 8 + Int(digit - UInt8(ascii: "0"))
             }
