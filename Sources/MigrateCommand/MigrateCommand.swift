@@ -9,11 +9,17 @@ enum MigrateCommand {
     /// What `-version` prints.
     static let version = "4.19.1"
 
-    static func main() async {
+    // Not `async`: the runtime would park the main thread in `sigsuspend` with no signal blocked, and the first
+    // signal would end the process there.
+    static func main() {
         let signals = SignalWatch()
-        let work = Task { await run(Array(CommandLine.arguments.dropFirst()), signals) }
+        // Detached from the main actor, whose thread sleeps below.
+        let work = Task.detached {
+            let code = await run(Array(CommandLine.arguments.dropFirst()), signals)
+            exit(code)
+        }
         signals.onForce { work.cancel() }
-        exit(await work.value)
+        while true { pause() }
     }
 
     private static func run(_ arguments: [String], _ signals: SignalWatch) async -> Int32 {
