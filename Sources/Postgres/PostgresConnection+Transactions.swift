@@ -22,6 +22,7 @@ extension PostgresConnection {
     ///     (SQLSTATE 40001, 40P01). With more than 1 the body must be fit to run again.
     /// - Throws: What `body` throws; `PostgresError` when the commit fails, with the code `.transactionRolledBack`
     ///   when a failed statement was passed over in silence.
+    @discardableResult
     nonisolated(nonsending)
         public func withTransaction<Value>(
             isolation: PostgresIsolation = .serverDefault, isReadOnly: Bool = false, attempts: Int = 1,

@@ -95,6 +95,7 @@ public final class PostgresPool: Sendable {
     ///
     /// - Throws: What `body` throws; `PostgresError` with `.poolExhausted`, `.poolClosed` or `.connectionFailed`;
     ///   `CancellationError`.
+    @discardableResult
     nonisolated(nonsending)
         public func withConnection<Value>(
             _ body: nonisolated(nonsending) (PostgresConnection) async throws -> Value
@@ -131,6 +132,7 @@ public final class PostgresPool: Sendable {
     /// Runs `body` in a transaction on some connection; see `PostgresConnection.withTransaction`.
     ///
     /// - Throws: As `withConnection` and `PostgresConnection.withTransaction`.
+    @discardableResult
     nonisolated(nonsending)
         public func withTransaction<Value>(
             isolation: PostgresIsolation = .serverDefault, isReadOnly: Bool = false, attempts: Int = 1,

@@ -33,7 +33,8 @@ extension Date: PostgresEncodable, PostgresDecodable {
         guard let microseconds = TimestampText.microseconds(text) else {
             throw cell.mismatch("\"\(text)\" is no point in time that a Date can hold")
         }
-        self = Date(timeIntervalSince1970: Double(microseconds) / 1_000_000)
+        let (whole, fraction) = microseconds.quotientAndRemainder(dividingBy: 1_000_000)
+        self = Date(timeIntervalSince1970: Double(whole) + Double(fraction) / 1_000_000)
     }
 }
 

@@ -6,11 +6,15 @@ import Testing
         try await ChildProcess.run(Sandbox.program, arguments, directory: "/tmp")
     }
 
-    @Test("usage, version and bad flags have golang-migrate's first line and exit code, all on standard error",
+    @Test(
+        "usage, version and bad flags have golang-migrate's first line and exit code, all on standard error",
         arguments: [
             ([], 2, "Usage: migrate OPTIONS COMMAND [arg...]"),
             (["frobnicate"], 2, "Usage: migrate OPTIONS COMMAND [arg...]"),
-            (["-path", "a", "-database", "postgres://x/y", "frobnicate"], 2, "Usage: migrate OPTIONS COMMAND [arg...]"),
+            (
+                ["-path", "a", "-database", "postgres://x/y", "frobnicate"], 2,
+                "Usage: migrate OPTIONS COMMAND [arg...]"
+            ),
             (["-version"], 0, "4.19.1"), (["--version"], 0, "4.19.1"), (["-help", "-version"], 0, "4.19.1"),
             (["-help"], 0, "Usage: migrate OPTIONS COMMAND [arg...]"),
             (["-h"], 0, "Usage: migrate OPTIONS COMMAND [arg...]"),
@@ -26,17 +30,44 @@ import Testing
             (["force", "-1"], 2, "flag provided but not defined: -1"),
             (["goto", "-1"], 2, "flag provided but not defined: -1"),
             (["up"], 1, "error: failed to parse scheme from source URL: URL cannot be empty"),
-            (["-path", "/tmp", "up"], 1, "error: failed to parse scheme from database URL: URL cannot be empty"),
-            (["-prefetch", "0x10", "-path", "/tmp", "version"], 1, "error: failed to parse scheme from database URL: URL cannot be empty"),
-            (["-path", "nope", "-database", "mysql://x", "up"], 1, "error: failed to open source, \"file://nope\": open .: no such file or directory"),
-            (["-source", "file:///tmp", "-path", "nope", "-database", "x", "up"], 1, "error: failed to parse scheme from database URL: no scheme"),
+            (
+                ["-path", "/tmp", "up"], 1,
+                "error: failed to parse scheme from database URL: URL cannot be empty"
+            ),
+            (
+                ["-prefetch", "0x10", "-path", "/tmp", "version"], 1,
+                "error: failed to parse scheme from database URL: URL cannot be empty"
+            ),
+            (
+                ["-path", "nope", "-database", "mysql://x", "up"], 1,
+                "error: failed to open source, \"file://nope\": open .: no such file or directory"
+            ),
+            (
+                ["-source", "file:///tmp", "-path", "nope", "-database", "x", "up"], 1,
+                "error: failed to parse scheme from database URL: no scheme"
+            ),
             (["-source", "nope", "up"], 1, "error: failed to parse scheme from source URL: no scheme"),
             (["-source", ":x", "up"], 1, "error: failed to parse scheme from source URL: no scheme"),
-            (["-source", "github://x", "up"], 1, "error: failed to open source, \"github://x\": source driver: unknown driver 'github' (forgotten import?)"),
-            (["-source", "FILE:///tmp", "-database", "POSTGRES://x", "up"], 1, "error: failed to open database: database driver: unknown driver POSTGRES (forgotten import?)"),
-            (["-path", "/tmp", "-database", "mysql://x", "up"], 1, "error: failed to open database: database driver: unknown driver mysql (forgotten import?)"),
-            (["-path", "/etc/passwd", "-database", "mysql://x", "up"], 1, "error: failed to open source, \"file:///etc/passwd\": open .: not a directory"),
-            (["-path", "/tmp", "-database", "postgres://", "up"], 1, "error: failed to open database: missing \"=\" after \"postgres:\" in connection info string\""),
+            (
+                ["-source", "github://x", "up"], 1,
+                "error: failed to open source, \"github://x\": source driver: unknown driver 'github' (forgotten import?)"
+            ),
+            (
+                ["-source", "FILE:///tmp", "-database", "POSTGRES://x", "up"], 1,
+                "error: failed to open database: database driver: unknown driver POSTGRES (forgotten import?)"
+            ),
+            (
+                ["-path", "/tmp", "-database", "mysql://x", "up"], 1,
+                "error: failed to open database: database driver: unknown driver mysql (forgotten import?)"
+            ),
+            (
+                ["-path", "/etc/passwd", "-database", "mysql://x", "up"], 1,
+                "error: failed to open source, \"file:///etc/passwd\": open .: not a directory"
+            ),
+            (
+                ["-path", "/tmp", "-database", "postgres://", "up"], 1,
+                "error: failed to open database: missing \"=\" after \"postgres:\" in connection info string\""
+            ),
         ] as [([String], Int32, String)])
     func firstLines(_ arguments: [String], _ status: Int32, _ line: String) async throws {
         let ending = try await ChildProcess.run(Sandbox.program, arguments, directory: "/tmp")
@@ -51,7 +82,9 @@ import Testing
         #expect(ending.lines.dropFirst().first == "Usage of up:")
     }
 
-    @Test("-help of a command prints its usage and runs nothing; -h prints its flags", arguments: ["up", "down", "goto", "drop", "force", "create"])
+    @Test(
+        "-help of a command prints its usage and runs nothing; -h prints its flags",
+        arguments: ["up", "down", "goto", "drop", "force", "create"])
     func commandHelp(_ command: String) async throws {
         for flag in ["-help", "-h"] {
             let ending = try await Self.run(command, flag)
@@ -63,7 +96,8 @@ import Testing
         }
     }
 
-    @Test("a password never shows in an error, however the URL is broken",
+    @Test(
+        "a password never shows in an error, however the URL is broken",
         arguments: [
             ("postgres://u:s3cr^et@127.0.0.1:1/app", "net/url: invalid userinfo"),
             ("postgres://u:s3cr#et@127.0.0.1:1/app", "invalid port \":***\" after host"),

@@ -3,7 +3,9 @@ import PostgresCluster
 import Testing
 
 @Suite struct FailureTests {
-    @Test("a mistake in the second statement undoes the first, leaves a dirty row, and is told with line and column")
+    @Test(
+        "a mistake in the second statement undoes the first, leaves a dirty row, and is told with line and column"
+    )
     func syntaxError() async throws {
         let text = "CREATE TABLE a (id int);\nCREATE TABLEE b (id int);"
         let sandbox = try await Sandbox(["1_a.up.sql": text])
@@ -42,7 +44,8 @@ import Testing
     @Test("a failing down leaves its target dirty; of the first file that is -1")
     func failingDown() async throws {
         let sandbox = try await Sandbox([
-            "1_a.up.sql": "", "1_a.down.sql": "SELEC", "2_b.up.sql": "", "3_c.up.sql": "", "3_c.down.sql": "SELEC",
+            "1_a.up.sql": "", "1_a.down.sql": "SELEC", "2_b.up.sql": "", "3_c.up.sql": "",
+            "3_c.down.sql": "SELEC",
         ])
         _ = try await sandbox.migrate("up")
         _ = try await sandbox.migrate("down", "1")
@@ -58,13 +61,32 @@ import Testing
         #expect(up.lines == ["error: Dirty database version -1. Fix and force version."])
     }
 
-    @Test("transactions of the file's own: what they committed stays, an open one is rolled back, the lock is free",
+    @Test(
+        "transactions of the file's own: what they committed stays, an open one is rolled back, the lock is free",
         arguments: [
-            ("BEGIN; CREATE TABLE z1 (); SELECT 1/0; COMMIT", "migration failed: division by zero in line 0: ", ""),
-            ("BEGIN; CREATE TABLE z1 ()", "transaction start failed in line 0:  (details: pq: unexpected transaction status idle in transaction)", ""),
-            ("begin; create table z1 (); commit; create table z2 (); select 1/0", "migration failed: division by zero in line 0: ", "z1"),
-            ("CREATE TABLE z1 (); COPY z1 FROM STDIN;", "migration failed in line 0: CREATE TABLE z1 (); COPY z1 FROM STDIN; (details: pq: unknown response for simple query: 'G')", ""),
-            ("CREATE TABLE z1 (i int); COPY z1 TO STDOUT;", "migration failed in line 0: CREATE TABLE z1 (i int); COPY z1 TO STDOUT; (details: pq: unknown response for simple query: 'H')", "z1"),
+            (
+                "BEGIN; CREATE TABLE z1 (); SELECT 1/0; COMMIT",
+                "migration failed: division by zero in line 0: ", ""
+            ),
+            (
+                "BEGIN; CREATE TABLE z1 ()",
+                "transaction start failed in line 0:  (details: pq: unexpected transaction status idle in transaction)",
+                ""
+            ),
+            (
+                "begin; create table z1 (); commit; create table z2 (); select 1/0",
+                "migration failed: division by zero in line 0: ", "z1"
+            ),
+            (
+                "CREATE TABLE z1 (); COPY z1 FROM STDIN;",
+                "migration failed in line 0: CREATE TABLE z1 (); COPY z1 FROM STDIN; (details: pq: unknown response for simple query: 'G')",
+                ""
+            ),
+            (
+                "CREATE TABLE z1 (i int); COPY z1 TO STDOUT;",
+                "migration failed in line 0: CREATE TABLE z1 (i int); COPY z1 TO STDOUT; (details: pq: unknown response for simple query: 'H')",
+                "z1"
+            ),
         ])
     func ownTransactions(_ text: String, _ message: String, _ tables: String) async throws {
         let sandbox = try await Sandbox(["1_a.up.sql": text])
@@ -76,7 +98,9 @@ import Testing
         #expect(row == "1|t")
         let left = try await sandbox.tables()
         #expect(left == tables)
-        let locks = try await sandbox.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")
+        let locks = try await sandbox.sql(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
         #expect(locks == "0")
     }
 
@@ -94,7 +118,8 @@ import Testing
     func concurrently() async throws {
         let index = "CREATE INDEX CONCURRENTLY i ON a (id)"
         let sandbox = try await Sandbox([
-            "1_a.up.sql": "CREATE TABLE a (id int)", "2_b.up.sql": index, "3_c.up.sql": "DROP INDEX i; \(index);",
+            "1_a.up.sql": "CREATE TABLE a (id int)", "2_b.up.sql": index,
+            "3_c.up.sql": "DROP INDEX i; \(index);",
         ])
         let ending = try await sandbox.migrate("up")
         #expect(ending.lineHeads.prefix(2) == ["1/u a (DUR)", "2/u b (DUR)"])
@@ -102,9 +127,15 @@ import Testing
         _ = try await sandbox.migrate("force", "2")
         let multi = try await sandbox.migrate("up", query: "x-multi-statement=true")
         #expect(multi.status == 0)
-        try sandbox.write("4_d.up.sql", "CREATE TABLE d1 ();\nCREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN 1; END $$;\n SELEC 2; CREATE TABLE d2 ();")
+        try sandbox.write(
+            "4_d.up.sql",
+            "CREATE TABLE d1 ();\nCREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN 1; END $$;\n SELEC 2; CREATE TABLE d2 ();"
+        )
         let failing = try await sandbox.migrate("up", query: "x-multi-statement=true")
-        #expect(failing.error == "error: migration failed: syntax error at or near \"SELEC\" (column 2) in line 2: \n SELEC 2; (details: pq: syntax error at or near \"SELEC\")\n")
+        #expect(
+            failing.error
+                == "error: migration failed: syntax error at or near \"SELEC\" (column 2) in line 2: \n SELEC 2; (details: pq: syntax error at or near \"SELEC\")\n"
+        )
         let tables = try await sandbox.tables()
         #expect(tables == "a,d1")
         let row = try await sandbox.row()
@@ -113,8 +144,11 @@ import Testing
 
     @Test("a piece beyond x-multi-statement-max-size is refused")
     func tooLong() async throws {
-        let sandbox = try await Sandbox(["1_a.up.sql": "SELECT 1; SELECT '" + String(repeating: "x", count: 5000) + "'"])
-        let ending = try await sandbox.migrate("up", query: "x-multi-statement=true&x-multi-statement-max-size=10")
+        let sandbox = try await Sandbox([
+            "1_a.up.sql": "SELECT 1; SELECT '" + String(repeating: "x", count: 5000) + "'"
+        ])
+        let ending = try await sandbox.migrate(
+            "up", query: "x-multi-statement=true&x-multi-statement-max-size=10")
         #expect(ending.lines == ["error: bufio.Scanner: token too long"])
         #expect(ending.status == 1)
     }
@@ -126,7 +160,10 @@ import Testing
             let ending = try await sandbox.migrate("up", query: query)
             #expect(ending.status == 1)
             let reason = query.hasPrefix("x-") ? "user request" : "statement timeout"
-            #expect(ending.lines.first == "error: migration failed: canceling statement due to \(reason) in line 0: SELECT pg_sleep(100) (details: pq: canceling statement due to \(reason))")
+            #expect(
+                ending.lines.first
+                    == "error: migration failed: canceling statement due to \(reason) in line 0: SELECT pg_sleep(100) (details: pq: canceling statement due to \(reason))"
+            )
             #expect(ending.lines.count == (query.hasPrefix("x-") ? 2 : 1))
             let row = try await sandbox.row()
             #expect(row == "1|t")
@@ -136,7 +173,8 @@ import Testing
     @Test("notices are shown with -verbose alone")
     func notices() async throws {
         let sandbox = try await Sandbox([
-            "1_a.up.sql": "DO $$ BEGIN RAISE NOTICE 'hello there'; END $$", "1_a.down.sql": "DO $$ BEGIN RAISE NOTICE 'bye'; END $$",
+            "1_a.up.sql": "DO $$ BEGIN RAISE NOTICE 'hello there'; END $$",
+            "1_a.down.sql": "DO $$ BEGIN RAISE NOTICE 'bye'; END $$",
         ])
         let quiet = try await sandbox.migrate("up")
         #expect(!quiet.error.contains("hello"))
@@ -144,7 +182,9 @@ import Testing
         #expect(loud.error.contains("NOTICE: bye"))
     }
 
-    @Test("a file that is not UTF-8 is sent as it is, refused by the server, and shown byte for byte; a NUL stops before the row")
+    @Test(
+        "a file that is not UTF-8 is sent as it is, refused by the server, and shown byte for byte; a NUL stops before the row"
+    )
     func encodings() async throws {
         let sandbox = try await Sandbox()
         let body = Array("SELECT '".utf8) + [0xff, 0xfe] + Array("'".utf8)
@@ -161,7 +201,10 @@ import Testing
         _ = try await sandbox.migrate("force", "--", "-1")
         try sandbox.write("1_a.up.sql", bytes: [0x53, 0, 0x45, 0])
         let nul = try await sandbox.migrate("up")
-        #expect(nul.lines == ["error: read 1_a.up.sql: there is a NUL byte at offset 1, and the server would stop there; is the file UTF-16?"])
+        #expect(
+            nul.lines == [
+                "error: read 1_a.up.sql: there is a NUL byte at offset 1, and the server would stop there; is the file UTF-16?"
+            ])
         let clean = try await sandbox.row()
         #expect(clean == "")
     }

@@ -9,7 +9,10 @@ import Testing
 
     @Test("the lock is golang-migrate's, for the URL's path, and is released")
     func number() async throws {
-        let sandbox = try await Sandbox(["1_a.up.sql": "CREATE TABLE seen AS SELECT classid, objid, objsubid FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"])
+        let sandbox = try await Sandbox([
+            "1_a.up.sql":
+                "CREATE TABLE seen AS SELECT classid, objid, objsubid FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+        ])
         _ = try await sandbox.migrate("up")
         let seen = try await sandbox.sql("SELECT classid, objid, objsubid FROM seen")
         // CRC-32 by zlib's definition, computed by the server from the same bytes is not at hand: see PlanningTests.
@@ -24,13 +27,20 @@ import Testing
         #expect(script == "1")
         let id = lockID(sandbox)
         let holder = try ChildProcess(
-            "psql", ["-XqAt", "-h", sandbox.cluster.directory, "-p", "\(sandbox.cluster.port)", "-U", "postgres", "-d", sandbox.database])
+            "psql",
+            [
+                "-XqAt", "-h", sandbox.cluster.directory, "-p", "\(sandbox.cluster.port)", "-U", "postgres",
+                "-d", sandbox.database,
+            ])
         holder.write("SELECT pg_advisory_lock(\(id));\n")
         try await sandbox.waitUntil("SELECT count(*) = 1 FROM \(Self.advisory) AND granted")
-        return (holder, {
-            holder.closeInput()
-            _ = await holder.wait()
-        })
+        return (
+            holder,
+            {
+                holder.closeInput()
+                _ = await holder.wait()
+            }
+        )
     }
 
     private func lockID(_ sandbox: Sandbox) -> Int64 {
@@ -42,7 +52,9 @@ import Testing
         return Int64(~sum &* 1_486_364_155)
     }
 
-    @Test("a lock held elsewhere blocks opening beyond -lock-timeout, until it is released; -open-lock-timeout bounds it")
+    @Test(
+        "a lock held elsewhere blocks opening beyond -lock-timeout, until it is released; -open-lock-timeout bounds it"
+    )
     func openLock() async throws {
         let sandbox = try await Sandbox(Sandbox.three)
         let (_, release) = try await hold(sandbox)
@@ -107,7 +119,11 @@ import Testing
             "2_b.up.sql": "SELECT pg_advisory_lock(1)", "3_c.up.sql": "CREATE INDEX CONCURRENTLY i ON a (id)",
         ])
         let gate = try ChildProcess(
-            "psql", ["-XqAt", "-h", sandbox.cluster.directory, "-p", "\(sandbox.cluster.port)", "-U", "postgres", "-d", sandbox.database])
+            "psql",
+            [
+                "-XqAt", "-h", sandbox.cluster.directory, "-p", "\(sandbox.cluster.port)", "-U", "postgres",
+                "-d", sandbox.database,
+            ])
         gate.write("SELECT pg_advisory_lock(1);\n")
         try await sandbox.waitUntil("SELECT count(*) = 1 FROM \(Self.advisory) AND granted AND objid = 1")
         let holder = try sandbox.start("up")
@@ -127,11 +143,16 @@ import Testing
     private func gated(_ more: [String: String] = [:]) async throws -> (Sandbox, ChildProcess) {
         let sandbox = try await Sandbox(
             [
-                "1_a.up.sql": "CREATE TABLE a (); SELECT pg_advisory_lock(1)", "2_b.up.sql": "CREATE TABLE b ()",
+                "1_a.up.sql": "CREATE TABLE a (); SELECT pg_advisory_lock(1)",
+                "2_b.up.sql": "CREATE TABLE b ()",
                 "3_c.up.sql": "CREATE TABLE c ()",
             ].merging(more) { $1 })
         let gate = try ChildProcess(
-            "psql", ["-XqAt", "-h", sandbox.cluster.directory, "-p", "\(sandbox.cluster.port)", "-U", "postgres", "-d", sandbox.database])
+            "psql",
+            [
+                "-XqAt", "-h", sandbox.cluster.directory, "-p", "\(sandbox.cluster.port)", "-U", "postgres",
+                "-d", sandbox.database,
+            ])
         gate.write("SELECT pg_advisory_lock(1);\n")
         try await sandbox.waitUntil("SELECT count(*) = 1 FROM \(Self.advisory) AND granted AND objid = 1")
         return (sandbox, gate)
@@ -141,8 +162,10 @@ import Testing
         try await sandbox.waitUntil("SELECT count(*) = 1 FROM \(Self.advisory) AND NOT granted AND objid = 1")
     }
 
-    @Test("SIGINT and SIGTERM let the migration under way finish, run nothing more, and exit 0 or as asked",
-        arguments: [([SIGINT], 0), ([SIGINT, SIGINT, SIGINT], 0), ([SIGTERM], 0), ([SIGTERM, SIGINT], 7)] as [([Int32], Int32)])
+    @Test(
+        "SIGINT and SIGTERM let the migration under way finish, run nothing more, and exit 0 or as asked",
+        arguments: [([SIGINT], 0), ([SIGINT, SIGINT, SIGINT], 0), ([SIGTERM], 0), ([SIGTERM, SIGINT], 7)]
+            as [([Int32], Int32)])
     func gracefulStop(_ signals: [Int32], _ status: Int32) async throws {
         let (sandbox, gate) = try await gated()
         let child = try sandbox.start("up", global: status == 0 ? [] : ["-exit-code-on-stop", "\(status)"])
@@ -161,7 +184,9 @@ import Testing
         #expect(locks == "0")
     }
 
-    @Test("a second SIGTERM cancels the statement on the server, and the version is told truly", arguments: [false, true])
+    @Test(
+        "a second SIGTERM cancels the statement on the server, and the version is told truly",
+        arguments: [false, true])
     func forcedStop(_ isTransactional: Bool) async throws {
         let (sandbox, gate) = try await gated()
         let child = try sandbox.start("up", global: isTransactional ? ["-tx"] : [])
@@ -215,7 +240,11 @@ import Testing
         // A process namespace of its own, as a container has; its first process is number 1.
         let (sandbox, gate) = try await gated()
         let container = try ChildProcess(
-            "unshare", ["--fork", "--pid", "--kill-child", "--map-root-user", Sandbox.program, "-path", sandbox.path, "-database", sandbox.url(), "up"])
+            "unshare",
+            [
+                "--fork", "--pid", "--kill-child", "--map-root-user", Sandbox.program, "-path", sandbox.path,
+                "-database", sandbox.url(), "up",
+            ])
         try await waitForBody(sandbox)
         // Signal the child of `unshare`, which is process 1 inside.
         let children = try await ChildProcess.run("pgrep", ["-P", "\(container.processID)"])
@@ -236,9 +265,13 @@ import Testing
         // What golang-migrate sends, statement by statement.
         func original(_ version: Int, _ body: String, isDirty: Bool = false) async throws {
             let id = lockID(sandbox)
-            _ = try await sandbox.sql("SELECT pg_advisory_lock(\(id)); CREATE TABLE IF NOT EXISTS \"public\".\"schema_migrations\" (version bigint not null primary key, dirty boolean not null)")
+            _ = try await sandbox.sql(
+                "SELECT pg_advisory_lock(\(id)); CREATE TABLE IF NOT EXISTS \"public\".\"schema_migrations\" (version bigint not null primary key, dirty boolean not null)"
+            )
             for dirty in [true, isDirty] {
-                _ = try await sandbox.sql("BEGIN; TRUNCATE \"public\".\"schema_migrations\"; INSERT INTO \"public\".\"schema_migrations\" (version, dirty) VALUES (\(version), \(dirty)); COMMIT")
+                _ = try await sandbox.sql(
+                    "BEGIN; TRUNCATE \"public\".\"schema_migrations\"; INSERT INTO \"public\".\"schema_migrations\" (version, dirty) VALUES (\(version), \(dirty)); COMMIT"
+                )
                 if dirty, !isDirty || dirty != isDirty { _ = try await sandbox.sql(body) }
             }
         }
@@ -251,7 +284,8 @@ import Testing
         try await original(2, "", isDirty: true)
         let dirty = try await sandbox.migrate("up")
         #expect(dirty.lines == ["error: Dirty database version 2. Fix and force version."])
-        let columns = try await sandbox.sql("SELECT count(*) FROM information_schema.columns WHERE table_name = 'schema_migrations'")
+        let columns = try await sandbox.sql(
+            "SELECT count(*) FROM information_schema.columns WHERE table_name = 'schema_migrations'")
         #expect(columns == "2")
     }
 }

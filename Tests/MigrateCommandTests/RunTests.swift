@@ -27,19 +27,30 @@ import Testing
         #expect(columns == "version bigint NO,dirty boolean NO")
     }
 
-    @Test("limits, zero, goto, and what lies beyond the ends",
+    @Test(
+        "limits, zero, goto, and what lies beyond the ends",
         arguments: [
             // Each: where it starts, the command, the lines, the exit code, the row afterwards.
             (-1, ["up", "1"], ["1/u one (DUR)"], 0, "1|f"), (1, ["up", "0"], ["no change"], 0, "1|f"),
             (2, ["down", "1"], ["2/d two (DUR)"], 0, "1|f"), (2, ["down", "0"], ["no change"], 0, "2|f"),
             (3, ["up", "1"], ["error: file does not exist"], 1, "3|f"),
             (2, ["up", "5"], ["3/u three (DUR)", "error: limit 4 short"], 1, "3|f"),
-            (-1, ["down", "1"], ["error: file does not exist"], 1, ""), (-1, ["down", "-all"], ["no change"], 0, ""),
+            (-1, ["down", "1"], ["error: file does not exist"], 1, ""),
+            (-1, ["down", "-all"], ["no change"], 0, ""),
             (1, ["down", "5"], ["1/d one (DUR)", "error: limit 4 short"], 1, ""),
-            (2, ["goto", "2"], ["no change"], 0, "2|f"), (1, ["goto", "3"], ["2/u two (DUR)", "3/u three (DUR)"], 0, "3|f"),
+            (2, ["goto", "2"], ["no change"], 0, "2|f"),
+            (1, ["goto", "3"], ["2/u two (DUR)", "3/u three (DUR)"], 0, "3|f"),
             (3, ["goto", "1"], ["3/d three (DUR)", "2/d two (DUR)"], 0, "1|f"),
-            (1, ["goto", "9"], ["error: no migration found for version 9: read down for version 9 .: file does not exist"], 1, "1|f"),
-            (1, ["goto", "0"], ["error: no migration found for version 0: read down for version 0 .: file does not exist"], 1, "1|f"),
+            (
+                1, ["goto", "9"],
+                ["error: no migration found for version 9: read down for version 9 .: file does not exist"],
+                1, "1|f"
+            ),
+            (
+                1, ["goto", "0"],
+                ["error: no migration found for version 0: read down for version 0 .: file does not exist"],
+                1, "1|f"
+            ),
             (1, ["goto", "x"], ["error: can't read version argument V"], 1, "1|f"),
             (1, ["goto"], ["error: please specify version argument V"], 1, "1|f"),
             (1, ["up", "x"], ["error: can't read limit argument N"], 1, "1|f"),
@@ -52,7 +63,9 @@ import Testing
             (3, ["version"], ["3"], 0, "3|f"), (3, ["version", "-help"], ["3"], 0, "3|f"),
             (-1, ["version"], ["error: no migration"], 1, ""),
         ] as [(Int, [String], [String], Int32, String)])
-    func steps(_ start: Int, _ command: [String], _ lines: [String], _ status: Int32, _ row: String) async throws {
+    func steps(_ start: Int, _ command: [String], _ lines: [String], _ status: Int32, _ row: String)
+        async throws
+    {
         let sandbox = try await Sandbox(Sandbox.three)
         if start > 0 { _ = try await sandbox.migrate("up", String(start)) }
         let ending = try await sandbox.raw(["-path", sandbox.path, "-database", sandbox.url()] + command)
@@ -69,7 +82,8 @@ import Testing
             let sandbox = try await Sandbox(Sandbox.three)
             let ending = try await sandbox.migrate("up", global: ["-verbose", "-prefetch", prefetch])
             #expect(ending.status == 0)
-            #expect(ending.lines.allSatisfy { $0.prefixMatch(of: #/\d{4}/\d\d/\d\d \d\d:\d\d:\d\d /#) != nil })
+            #expect(
+                ending.lines.allSatisfy { $0.prefixMatch(of: #/\d{4}/\d\d/\d\d \d\d:\d\d:\d\d /#) != nil })
             let texts = ending.lines.map { $0.dropFirst(20) }
             let word = prefetch == "0" ? "Scheduled" : "Start buffering"
             for label in ["1/u one", "2/u two", "3/u three"] {
@@ -87,7 +101,8 @@ import Testing
     @Test("a file that came late with a lower number is passed over by up, and gone through by goto")
     func late() async throws {
         let sandbox = try await Sandbox([
-            "1_a.up.sql": "CREATE TABLE a ()", "3_c.up.sql": "CREATE TABLE c ()", "3_c.down.sql": "DROP TABLE c",
+            "1_a.up.sql": "CREATE TABLE a ()", "3_c.up.sql": "CREATE TABLE c ()",
+            "3_c.down.sql": "DROP TABLE c",
         ])
         _ = try await sandbox.migrate("up")
         try sandbox.write("2_b.up.sql", "CREATE TABLE b ()")
@@ -100,13 +115,16 @@ import Testing
         #expect(tables == "a,down_of_b")
     }
 
-    @Test("force sets any version from -1 without a word, and clears the mark; what is not there stays not there")
+    @Test(
+        "force sets any version from -1 without a word, and clears the mark; what is not there stays not there"
+    )
     func force() async throws {
         let sandbox = try await Sandbox(Sandbox.three)
         let force = try await sandbox.migrate("force", "77")
         #expect(force.error.isEmpty)
         #expect(force.status == 0)
-        let missing = "error: no migration found for version 77: read down for version 77 .: file does not exist"
+        let missing =
+            "error: no migration found for version 77: read down for version 77 .: file does not exist"
         for command in [["up"], ["down", "1"], ["goto", "1"], ["down", "-all"]] {
             let ending = try await sandbox.raw(["-path", sandbox.path, "-database", sandbox.url()] + command)
             #expect(ending.lines == [missing])
@@ -129,25 +147,39 @@ import Testing
         #expect(clean == "2|f")
         _ = try await sandbox.migrate("force", "0")
         let zero = try await sandbox.migrate("up")
-        #expect(zero.lines == ["error: no migration found for version 0: read down for version 0 .: file does not exist"])
+        #expect(
+            zero.lines == [
+                "error: no migration found for version 0: read down for version 0 .: file does not exist"
+            ])
     }
 
-    @Test("down and drop ask; only y accepts",
-        arguments: [("", false), ("n\n", false), ("yes\n", false), ("\n", false), ("Y\n", true), ("  y\n", true), ("y z\n", true), ("y", true)])
+    @Test(
+        "down and drop ask; only y accepts",
+        arguments: [
+            ("", false), ("n\n", false), ("yes\n", false), ("\n", false), ("Y\n", true), ("  y\n", true),
+            ("y z\n", true), ("y", true),
+        ])
     func prompts(_ answer: String, _ isAccepted: Bool) async throws {
         let sandbox = try await Sandbox(Sandbox.three)
         _ = try await sandbox.migrate("up", "1")
         let down = try await sandbox.migrate("down", input: answer)
         #expect(down.lines.first == "Are you sure you want to apply all down migrations? [y/N]")
-        #expect(down.lines.dropFirst().first == (isAccepted ? "Applying all down migrations" : "Not applying all down migrations"))
+        #expect(
+            down.lines.dropFirst().first
+                == (isAccepted ? "Applying all down migrations" : "Not applying all down migrations"))
         #expect(down.status == (isAccepted ? 0 : 1))
         let row = try await sandbox.row()
         #expect(row == (isAccepted ? "" : "1|f"))
         let drop = try await sandbox.raw(["drop"], input: answer)
         #expect(drop.lines.first == "Are you sure you want to drop the entire database schema? [y/N]")
-        #expect(drop.lines.dropFirst() == (isAccepted
-            ? ["Dropping the entire database schema", "error: failed to parse scheme from source URL: URL cannot be empty"]
-            : ["Aborted dropping the entire database schema"]))
+        #expect(
+            drop.lines.dropFirst()
+                == (isAccepted
+                    ? [
+                        "Dropping the entire database schema",
+                        "error: failed to parse scheme from source URL: URL cannot be empty",
+                    ]
+                    : ["Aborted dropping the entire database schema"]))
         #expect(drop.status == 1)
     }
 

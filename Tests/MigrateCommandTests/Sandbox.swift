@@ -17,7 +17,11 @@ final class Sandbox: Sendable {
 
     init(_ files: [String: String] = [:], database: String? = nil) async throws {
         cluster = try PostgresCluster.shared()
-        if let database { self.database = database } else { self.database = try await cluster.createDatabase() }
+        if let database {
+            self.database = database
+        } else {
+            self.database = try await cluster.createDatabase()
+        }
         root = NSTemporaryDirectory() + "migrate-" + UUID().uuidString
         path = root + "/m"
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)

@@ -3,7 +3,8 @@ import Testing
 @testable import Migrate
 
 @Suite struct PlanningTests {
-    @Test("the lock's number is golang-migrate's",
+    @Test(
+        "the lock's number is golang-migrate's",
         arguments: [
             (["public", "schema_migrations", "/app"], 1_726_534_663),
             (["public", "schema_migrations", "app"], 1_787_120_056),
@@ -11,7 +12,8 @@ import Testing
             (["public", "schema_migrations", "postgres"], 143_310_882),
             (["public", "schema_migrations", "/devpie"], 2_935_536_428),
             (["public", "schema_migrations", "/"], 2_551_455_205), (["database_name"], 1_764_327_054),
-            (["schema_name_1", "database_name"], 2_453_313_553), (["schema_name_2", "database_name"], 235_207_038),
+            (["schema_name_1", "database_name"], 2_453_313_553),
+            (["schema_name_2", "database_name"], 235_207_038),
             (["schema_name_1", "schema_name_2", "database_name"], 3_743_845_847),
         ] as [([String], Int64)])
     func lockIDs(_ names: [String], _ id: Int64) {
@@ -24,7 +26,8 @@ import Testing
         #expect(number == id)
     }
 
-    @Test("a position of the server becomes line and column as golang-migrate shows them",
+    @Test(
+        "a position of the server becomes line and column as golang-migrate shows them",
         arguments: [(10, 2, 1), (15, 2, 6), (17, 2, 8)])
     func positions(_ position: Int, _ line: Int, _ column: Int) throws {
         let place = try #require(StatementPosition(position, in: Array("SELECT *\nFROM foo".utf8)))
@@ -40,7 +43,8 @@ import Testing
         #expect(StatementPosition(5, in: Array("äöü€".utf8)) == nil)
     }
 
-    @Test("SHA-256 gives the standard's answers, and line ends of Windows count as line feeds",
+    @Test(
+        "SHA-256 gives the standard's answers, and line ends of Windows count as line feeds",
         arguments: [
             ("", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
             ("abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
@@ -48,7 +52,10 @@ import Testing
                 "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
                 "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"
             ),
-            (String(repeating: "a", count: 1000), "41edece42d63e8d9bf515a9ba6932e1c20cbc9f5a5d134645adb5db1b9737ea3"),
+            (
+                String(repeating: "a", count: 1000),
+                "41edece42d63e8d9bf515a9ba6932e1c20cbc9f5a5d134645adb5db1b9737ea3"
+            ),
         ])
     func hashes(_ text: String, _ hash: String) {
         #expect(SHA256.text(normalising: Array(text.utf8)) == hash)
@@ -57,12 +64,15 @@ import Testing
         #expect(SHA256.text(normalising: Array("a\rb".utf8)) != SHA256.text(normalising: Array("a\nb".utf8)))
     }
 
-    @Test("statements are split at semicolons, not at those in strings, comments, names and dollar quotes",
+    @Test(
+        "statements are split at semicolons, not at those in strings, comments, names and dollar quotes",
         arguments: [
             ("a; b;c", ["a;", " b;", "c"]), (" ; ;", [" ;", " ;"]), ("a;\n\n", ["a;"]),
             ("SELECT ';'; b", ["SELECT ';';", " b"]), ("SELECT 'it''s;'; b", ["SELECT 'it''s;';", " b"]),
-            ("SELECT E'\\';'; b", ["SELECT E'\\';';", " b"]), ("SELECT \"a;b\"; c", ["SELECT \"a;b\";", " c"]),
-            ("-- x;y\na; b", ["-- x;y\na;", " b"]), ("/* ; /* ; */ ; */ a; b", ["/* ; /* ; */ ; */ a;", " b"]),
+            ("SELECT E'\\';'; b", ["SELECT E'\\';';", " b"]),
+            ("SELECT \"a;b\"; c", ["SELECT \"a;b\";", " c"]),
+            ("-- x;y\na; b", ["-- x;y\na;", " b"]),
+            ("/* ; /* ; */ ; */ a; b", ["/* ; /* ; */ ; */ a;", " b"]),
             ("$$ ; $$; b", ["$$ ; $$;", " b"]), ("$f$ ; $$ ; $f$; b", ["$f$ ; $$ ; $f$;", " b"]),
             ("SELECT $1; b", ["SELECT $1;", " b"]), ("a$b$c; d", ["a$b$c;", " d"]),
             ("SELECT 'open", ["SELECT 'open"]), ("/* open ;", ["/* open ;"]), ("$$ open ;", ["$$ open ;"]),
@@ -94,11 +104,13 @@ import Testing
         }
     }
 
-    @Test("file names are read by the rule, greedily",
+    @Test(
+        "file names are read by the rule, greedily",
         arguments: [
             ("000001_create_users.up.sql", "1/up/create_users"), ("3_x.y.up.down.sql", "3/down/x.y.up"),
             ("2_.up.sql", "2/up/"), ("5_x.up.", "5/up/x"), ("6_x.up.sql.bak", "6/up/x"),
-            ("7_a.down.up.down", "7/up/a.down"), ("V10_x.up.sql", nil), ("9-x.up.sql", nil), ("4_x.UP.sql", nil),
+            ("7_a.down.up.down", "7/up/a.down"), ("V10_x.up.sql", nil), ("9-x.up.sql", nil),
+            ("4_x.UP.sql", nil),
             ("1_foobar.sql", nil), ("1.up.sql", nil), ("1_foobar.up", nil), ("-1_x.up.sql", nil),
             ("18446744073709551616_x.up.sql", nil),
         ] as [(String, String?)])
@@ -126,17 +138,35 @@ import Testing
         #expect(!parameters.keys.contains { $0.hasPrefix("x-") })
         #expect(!"\(url.configuration)".contains("p%/w:d"))
         #expect(try DatabaseURL("postgres://h/app").configuration.parameters["sslmode"] == "require")
-        #expect(try DatabaseURL("postgres:///app?host=/s&sslmode=require").configuration.parameters["sslmode"] == "disable")
+        #expect(
+            try DatabaseURL("postgres:///app?host=/s&sslmode=require").configuration.parameters["sslmode"]
+                == "disable")
     }
 
-    @Test("keys of the tool are refused with golang-migrate's words",
+    @Test(
+        "keys of the tool are refused with golang-migrate's words",
         arguments: [
-            ("x-multi-statement=maybe", "unable to parse option x-multi-statement: strconv.ParseBool: parsing \"maybe\": invalid syntax"),
+            (
+                "x-multi-statement=maybe",
+                "unable to parse option x-multi-statement: strconv.ParseBool: parsing \"maybe\": invalid syntax"
+            ),
             ("x-statement-timeout=abc", "strconv.Atoi: parsing \"abc\": invalid syntax"),
-            ("x-migrations-table=my.table&x-migrations-table-quoted=1", "x-migrations-table must be quoted (for instance '\"migrate\".\"schema_migrations\"') when x-migrations-table-quoted is enabled, current value is: my.table"),
-            ("x-migrations-table=%22a%22.%22b%22.%22c%22&x-migrations-table-quoted=1", "\"\"a\".\"b\".\"c\"\" MigrationsTable contains too many dot characters"),
-            ("connect_timeout=x", "invalid value for parameter connect_timeout: strconv.ParseInt: parsing \"x\": invalid syntax"),
-            ("sslmode=maybe", "pq: unsupported sslmode \"maybe\"; only \"require\" (default), \"verify-full\", \"verify-ca\", and \"disable\" supported"),
+            (
+                "x-migrations-table=my.table&x-migrations-table-quoted=1",
+                "x-migrations-table must be quoted (for instance '\"migrate\".\"schema_migrations\"') when x-migrations-table-quoted is enabled, current value is: my.table"
+            ),
+            (
+                "x-migrations-table=%22a%22.%22b%22.%22c%22&x-migrations-table-quoted=1",
+                "\"\"a\".\"b\".\"c\"\" MigrationsTable contains too many dot characters"
+            ),
+            (
+                "connect_timeout=x",
+                "invalid value for parameter connect_timeout: strconv.ParseInt: parsing \"x\": invalid syntax"
+            ),
+            (
+                "sslmode=maybe",
+                "pq: unsupported sslmode \"maybe\"; only \"require\" (default), \"verify-full\", \"verify-ca\", and \"disable\" supported"
+            ),
         ])
     func badKeys(_ query: String, _ text: String) {
         #expect(throws: MigrationError.self) { try DatabaseURL("postgres://h/a?\(query)") }

@@ -87,7 +87,8 @@ public final class ChildProcess: @unchecked Sendable {
         }
     }
 
-    private static let starting = NSLock()
+    /// Held from the making of a pipe to its mark, and by everything that starts a program.
+    static let starting = NSLock()
 
     /// Texts as C takes a list of them, to be freed by the caller.
     static func cStrings(_ texts: [String]) -> [UnsafeMutablePointer<CChar>?] {

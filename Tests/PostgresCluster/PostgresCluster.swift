@@ -4,6 +4,9 @@ import Foundation
 public struct ClusterError: Error, CustomStringConvertible {
     /// What to do.
     public let description: String
+
+    /// An error with a sentence.
+    public init(description: String) { self.description = description }
 }
 
 /// A PostgreSQL server of the test run's own: a temporary cluster on a free port of 127.0.0.1 and on a socket.
@@ -23,9 +26,11 @@ public final class PostgresCluster: @unchecked Sendable {
     public static func shared() throws -> PostgresCluster { try sharedResult.get() }
     private static let sharedResult = Result { try PostgresCluster() }
 
-    /// A server with TLS, for the tests that want it and for those that stop it: they run one after the other.
-    public static func other() throws -> PostgresCluster { try otherResult.get() }
-    private static let otherResult = Result { try PostgresCluster(isTLS: true) }
+    /// A server for the one test that stops it.
+    public static func restartable() throws -> PostgresCluster { try PostgresCluster() }
+
+    /// A server with TLS and a certificate for `localhost`; its authority is `ca.crt` in the directory.
+    public static func encrypted() throws -> PostgresCluster { try PostgresCluster(isTLS: true) }
 
     private init(isTLS: Bool = false) throws {
         binaries = try Self.findBinaries()
@@ -168,9 +173,10 @@ public final class PostgresCluster: @unchecked Sendable {
         ])
         defer { for word in words { free(word) } }
         var number = pid_t()
-        guard posix_spawn(&number, "/bin/sh", nil, nil, words, environ) == 0 else {
-            throw POSIXError(.EAGAIN)
+        let isStarted = ChildProcess.starting.withLock {
+            posix_spawn(&number, "/bin/sh", nil, nil, words, environ) == 0
         }
+        guard isStarted else { throw POSIXError(.EAGAIN) }
         var status: Int32 = 0
         while waitpid(number, &status, 0) < 0, errno == EINTR {}
         guard status == 0 else {
@@ -186,6 +192,8 @@ private enum Supervisor {
     nonisolated(unsafe) private static var isRegistered = false
 
     static func guardCluster(_ directory: String, stop: String) throws {
+        ChildProcess.starting.lock()
+        defer { ChildProcess.starting.unlock() }
         let ends = try ChildProcess.pipe()
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)

@@ -14,6 +14,7 @@ extension PostgresConfiguration {
 }
 
 /// Opens a connection, lends it, and closes it.
+@discardableResult
 func withConnection<Value>(
     _ configure: (inout PostgresConfiguration) -> Void = { _ in },
     _ body: (PostgresConnection) async throws -> Value
