@@ -115,7 +115,8 @@ public final class BrokerServer: Sendable {
             return try await MonitoringServer.start(
                 host: options.host, port: port, group: group, routes: routes)
         } catch let error as IOError {
-            throw BrokerStartError("cannot listen for monitoring on \(options.host):\(port): \(reason(error))")
+            throw BrokerStartError(
+                "cannot listen for monitoring on \(options.host):\(port): \(reason(error))")
         }
     }
 

@@ -74,11 +74,7 @@ struct ByteKeyedTable<Value> {
         let hash = unsafe Self.hash(key)
         var index = Int(truncatingIfNeeded: hash) & mask
         while let entry = slots[index] {
-            if entry.hash == hash, entry.key.count == key.count,
-                unsafe entry.key.withUnsafeBytes({ unsafe $0.elementsEqual(key) })
-            {
-                return index
-            }
+            if entry.hash == hash, unsafe bytes(key, equal: entry.key) { return index }
             index = (index + 1) & mask
         }
         return nil

@@ -170,7 +170,7 @@ extension StreamingEngine {
     func receiveAcknowledgement(subscription id: UInt64, payload: UnsafeRawBufferPointer) {
         guard let subscription = subscriptions[id], let ack = unsafe Ack(decoding: payload) else { return }
         let (channel, consumer) = (subscription.channel, subscription.consumer)
-        guard unsafe ack.subject.elementsEqual(channel.name) else {
+        guard unsafe bytes(ack.subject, equal: channel.name) else {
             logger.debug("STREAM: Ack for another channel than subid=\(id) is on was ignored")
             return
         }

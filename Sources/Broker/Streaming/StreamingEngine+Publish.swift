@@ -15,7 +15,8 @@ extension StreamingEngine {
             // A control message of the original's partitioning is decodable only as such.
             if unsafe ControlMessage.isControlMessage(payload) { return }
             return unsafe refusePublish(
-                StreamingErrorText.invalidPublishRequest, guid: PubMsg.guid(ofMalformed: payload), reply: reply)
+                StreamingErrorText.invalidPublishRequest, guid: PubMsg.guid(ofMalformed: payload),
+                reply: reply)
         }
         inMessages &+= 1
         inBytes &+= UInt64(payload.count)
@@ -34,7 +35,7 @@ extension StreamingEngine {
         do throws(AppendRefused) {
             let none = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
             let appended = unsafe try log.append(
-                to: channel.id, wallClock: clock.wall(), reply: message.reply, headers: none,
+                to: channel.id, wallClock: publishTime(), reply: message.reply, headers: none,
                 payload: message.data)
             hasAppended = true
             unsafe acknowledgements.append(
@@ -48,6 +49,14 @@ extension StreamingEngine {
         } catch {
             unsafe refusePublish(error.description, guid: message.guid, reply: reply)
         }
+    }
+
+    /// Nanoseconds since 1970, the same for every publish of a tick.
+    private func publishTime() -> Int64 {
+        if let tickTime { return tickTime }
+        let time = clock.wall()
+        tickTime = time
+        return time
     }
 
     /// The connection id alone identifies a client when there is one (§3.3 step 4).
@@ -64,13 +73,12 @@ extension StreamingEngine {
     {
         let prefix = subjects.publishPrefix.count + 1
         guard subject.count == prefix + name.count else { return false }
-        return unsafe UnsafeRawBufferPointer(rebasing: subject[prefix...]).elementsEqual(name)
+        guard let start = subject.baseAddress, let other = name.baseAddress else { return false }
+        return unsafe compareMemory(start + prefix, other, name.count)
     }
 
     private func publishChannel(named name: UnsafeRawBufferPointer) throws(ChannelRefused) -> MessageChannel {
-        if let lastChannel, lastChannel.name.count == name.count,
-            unsafe lastChannel.name.withUnsafeBytes({ unsafe $0.elementsEqual(name) })
-        {
+        if let lastChannel, unsafe bytes(name, equal: lastChannel.name) {
             return lastChannel
         }
         if let id = unsafe channelsByName[name], let channel = channels[id] {

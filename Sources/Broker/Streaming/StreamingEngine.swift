@@ -98,6 +98,8 @@ final class StreamingEngine<Transport: MessageTransport> {
     var isProbeTimerArmed = false
     var timers = DeadlineHeap<Timer>()
     var hasAppended = false
+    /// The wall clock as it was at the first publish of this tick: read once, not per message.
+    var tickTime: Int64?
     var publishersArePaused = false
     /// Subscribe requests that wait for a block to find their start time.
     var waitingStarts: [PendingStart] = []
@@ -174,6 +176,7 @@ final class StreamingEngine<Transport: MessageTransport> {
     func endOfTick() -> Bool {
         if hasAppended && !unsaved.isEmpty && now() &- lastSave >= 5_000_000 { saveState() }
         hasAppended = false
+        tickTime = nil
         log.submit()
         // The memory store is durable at once; for the file store this asks one variable.
         logProgressed()
