@@ -41,7 +41,8 @@ public final class Log {
     /// Everything at or below it is on disk (file storage, `.always`: its `fdatasync` returned).
     public internal(set) var durable = LogPosition.start
     var news = LogNews()
-    var closedReason: String?
+    /// Why the log is closed for writing; nil while it is open.
+    public internal(set) var closedReason: String?
     var lateAnswers: LateAnswers?
     var disk: Disk?
     /// While the log is being opened: reads at once, and the blocks sealed.

@@ -1,0 +1,63 @@
+/// A client asks whether it is still registered (nats-streaming.md 2.1).
+public struct Ping: Equatable, Sendable {
+    /// The connection id of the `ConnectRequest`.
+    public var connectionID: [UInt8] = []
+
+    /// A message with empty fields, to be filled and encoded.
+    public init() {}
+
+    /// Decodes; nil when the bytes are not a well-formed message.
+    public init?(decoding bytes: UnsafeRawBufferPointer) {
+        var reader = unsafe WireReader(bytes)
+        while let key = unsafe reader.key() {
+            let understood =
+                switch key.number {
+                case 1: unsafe reader.read(key, into: &connectionID)
+                default: unsafe reader.skip(key)
+                }
+            guard understood else { return nil }
+        }
+        guard unsafe reader.isAtEnd else { return nil }
+    }
+
+    /// The message's bytes; none when every field is empty.
+    public func encoded() -> [UInt8] {
+        let size =
+            fieldSize(1, count: connectionID.count)
+        return unsafe WireWriter.bytes(size: size) { writer in
+            unsafe writer.field(1, connectionID)
+        }
+    }
+}
+
+/// The answer to a `Ping` (nats-streaming.md 2.1); empty bytes while the client is registered.
+public struct PingResponse: Equatable, Sendable {
+    /// Empty while the client is registered.
+    public var error: [UInt8] = []
+
+    /// A message with empty fields, to be filled and encoded.
+    public init() {}
+
+    /// Decodes; nil when the bytes are not a well-formed message.
+    public init?(decoding bytes: UnsafeRawBufferPointer) {
+        var reader = unsafe WireReader(bytes)
+        while let key = unsafe reader.key() {
+            let understood =
+                switch key.number {
+                case 1: unsafe reader.read(key, into: &error)
+                default: unsafe reader.skip(key)
+                }
+            guard understood else { return nil }
+        }
+        guard unsafe reader.isAtEnd else { return nil }
+    }
+
+    /// The message's bytes; none when every field is empty.
+    public func encoded() -> [UInt8] {
+        let size =
+            fieldSize(1, count: error.count)
+        return unsafe WireWriter.bytes(size: size) { writer in
+            unsafe writer.field(1, error)
+        }
+    }
+}
