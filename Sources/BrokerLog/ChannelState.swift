@@ -53,6 +53,8 @@ final class ChannelState {
     var frontTrimmedBytes = 0
     /// Sequences lost to damage, oldest first.
     var damage: [ClosedRange<UInt64>] = []
+    /// The highest first sequence that a recovered record names.
+    var recoveredFloor: UInt64 = 0
     /// Trimming waits for the front block to be read.
     var trimWaits = false
 
@@ -110,12 +112,11 @@ final class ChannelState {
         let count = unsafe hot.pointee.count
         let needed = used + length + 4 * (count + 1)
         if count > 0, used + length > Self.blockLimit || needed > Self.fullBlock {
-            let entry = BlockEntry(summary: openSummary(), location: nil, storage: openStorage)
-            index.append(entry)
+            let sealed = sealOpen()
             let capacity = max(Self.fullBlock, Self.rounded(length + 4))
             unsafe setOpen(
                 BlockStorage(capacity: capacity), firstSequence: hot.pointee.nextSequence, count: 0, bytes: 0)
-            return entry
+            return sealed
         }
         if unsafe needed > hot.pointee.capacity {
             var capacity = unsafe hot.pointee.capacity
@@ -127,6 +128,18 @@ final class ChannelState {
             unsafe hot.pointee.capacity = capacity
         }
         return nil
+    }
+
+    /// Moves the open block, which is not empty, into the index; nil when all of it was trimmed already.
+    func sealOpen() -> BlockEntry? {
+        let summary = openSummary()
+        if summary.lastSequence < firstSequence {
+            frontTrimmedBytes = 0
+            return nil
+        }
+        let entry = BlockEntry(summary: summary, location: nil, storage: openStorage)
+        index.append(entry)
+        return entry
     }
 
     private static func rounded(_ bytes: Int) -> Int { (bytes + 15) / 16 * 16 }

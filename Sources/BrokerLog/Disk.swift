@@ -34,6 +34,8 @@ final class Disk {
     var hasWritten = false
     /// Removals of files, each with the position that must be synced first.
     var drops: [(needs: UInt64, job: Background.Job)] = []
+    /// Channels as the checkpoint that recovery began from lists them, until this opening wrote.
+    var recoveredSegments: [CheckpointChannel] = []
     /// Bytes of sealed blocks that no segment has yet.
     var unwrittenBytes = 0
 

@@ -13,6 +13,7 @@ extension Log {
     /// Sends the background thread what became durable.
     func sendPending() {
         guard let disk, disk.hasWritten else { return }
+        if !disk.recoveredSegments.isEmpty { dropRecovered(disk) }
         var sent = 0
         while sent < disk.pending.count, disk.pending[sent].needs <= durable.rawValue {
             switch disk.pending[sent] {
@@ -117,31 +118,44 @@ extension Log {
             return
         }
         for position in 0..<state.index.count { uncount(state.index[position], disk) }
-        disk.pending.removeAll { pending in
-            guard case .block(state.id, _, let summary) = pending else { return false }
-            disk.unwrittenBytes -= Int(summary.rawSize)
-            return true
-        }
+        // Blocks on their way to segments stay so: a checkpoint behind them, of before the deletion, lists them.
     }
 
     private func uncount(_ entry: BlockEntry, _ disk: Disk) {
         if entry.location != nil, let storage = entry.storage { disk.cachedBytes -= storage.capacity }
     }
 
-    /// The front block of a channel is about to go. When it was its segment's last, so does the file,
-    /// once what was trimmed and why is synced.
+    /// The front block of a channel is about to go. When it was its segment's last, so does the file, once
+    /// a record that says so is synced: recovery could not apply limits to blocks it cannot read.
     func frontDropped(_ state: ChannelState) {
         guard let disk, let entry = state.index.first else { return }
         uncount(entry, disk)
         guard let location = entry.location else { return }
         let next = state.index.count > 1 ? state.index[1].location?.segment : nil
-        if next != location.segment {
-            disk.drops.append(
-                (
-                    max(durable.rawValue, trimNeeds),
-                    .drop(channel: state.id.rawValue, below: entry.summary.lastSequence + 1)
-                ))
+        if next != location.segment { dropSegments(of: state, below: entry.summary.lastSequence + 1, disk) }
+    }
+
+    private func dropSegments(of state: ChannelState, below first: UInt64, _ disk: Disk) {
+        let record = unsafe appendControl(
+            .trim, channel: state.id.rawValue, sequence: first,
+            body: UnsafeRawBufferPointer(start: nil, count: 0))
+        disk.drops.append((record.rawValue, .drop(channel: state.id.rawValue, below: first)))
+    }
+
+    /// What recovery trimmed or found deleted goes from the disk once this opening writes.
+    private func dropRecovered(_ disk: Disk) {
+        for channel in disk.recoveredSegments {
+            if let state = states[Int(channel.id)] {
+                let ends =
+                    channel.segments.sealed.map(\.last) + [
+                        channel.segments.active?.blocks.last?.summary.lastSequence ?? .max
+                    ]
+                if ends.contains(where: { $0 < state.firstSequence }) {
+                    dropSegments(of: state, below: state.firstSequence, disk)
+                }
+            }
         }
+        disk.recoveredSegments = []
     }
 
     // MARK: Reading
@@ -183,6 +197,7 @@ extension Log {
             state.index[position].storage = storage
             state.index[position].referenced = true
             keepCached(state, position)
+        case .unavailable: break
         case .damaged(let reason): setAside(state, position, reason)
         }
         if state.trimWaits {

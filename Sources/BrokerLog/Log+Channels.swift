@@ -39,7 +39,6 @@ extension Log {
             _ = unsafe appendControl(
                 .setLimits, channel: channel.rawValue, sequence: state.firstSequence, body: bytes)
         }
-        trimNeeds = unsafe hot.pointee.nextPosition - 1
         applyLimits(to: state)
     }
 

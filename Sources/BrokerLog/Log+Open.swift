@@ -70,7 +70,7 @@ extension Log {
         }
         unsafe hot.pointee.nextPosition = journal.place.position + 1
         durable = LogPosition(rawValue: journal.place.position)
-        for case let state? in states { applyLimits(to: state) }
+        for case let state? in states { trim(state, below: state.recoveredFloor) }
         setAsideMissing()
         for damage in recovery.damage where !counters.damage.contains(damage) {
             counters.damage.append(damage)
@@ -93,7 +93,7 @@ extension Log {
             fileSystem: fileSystem, files: files, storeID: directory.storeID, place: journal.place,
             generation: journal.generation, synced: journal.synced)
         var segments: [UInt32: SegmentStore.Channel] = [:]
-        for channel in found.newest?.channels ?? [] where states[Int(channel.id)] != nil {
+        for channel in found.newest?.channels ?? [] {
             segments[channel.id] = channel.segments
         }
         let store = SegmentStore(
@@ -129,12 +129,9 @@ extension Log {
         sealedInRecovery = []
         // Trimming may have read the front block of a channel.
         for case let state? in states where state.index.first?.location != nil { keepCached(state, 0) }
-        for channel in found.newest?.channels ?? [] {
-            if let state = states[Int(channel.id)] {
-                disk.drops.append((durable.rawValue, .drop(channel: channel.id, below: state.firstSequence)))
-            } else {
-                disk.drops.append((durable.rawValue, .delete(channel: channel.id)))
-            }
+        disk.recoveredSegments = found.newest?.channels ?? []
+        for channel in disk.recoveredSegments where states[Int(channel.id)] == nil {
+            disk.drops.append((durable.rawValue, .delete(channel: channel.id)))
         }
     }
 

@@ -20,10 +20,12 @@ extension Log {
             if let state = state(id) { remove(state) }
         case .setLimits:
             guard let state = state(id), let body = unsafe ChannelRecord(Self.body(record)) else { return }
-            unsafe trim(state, below: Record.sequence(record))
+            state.recoveredFloor = unsafe max(state.recoveredFloor, Record.sequence(record))
             state.limits = body.limits
         case .trim:
-            if let state = state(id) { unsafe trim(state, below: Record.sequence(record)) }
+            if let state = state(id) {
+                state.recoveredFloor = unsafe max(state.recoveredFloor, Record.sequence(record))
+            }
         }
     }
 
@@ -100,9 +102,7 @@ extension ChannelState {
         guard next > first else { return nil }
         var sealed: BlockEntry?
         if unsafe hot.pointee.count > 0 {
-            let entry = BlockEntry(summary: openSummary(), location: nil, storage: openStorage)
-            index.append(entry)
-            sealed = entry
+            sealed = sealOpen()
             openStorage = BlockStorage(capacity: Self.smallestBlock)
         }
         unsafe hot.pointee.nextSequence = next

@@ -30,6 +30,7 @@ extension Log {
             if let active = channel.segments.active {
                 for block in active.blocks { state.addBlock(block, segment: active.first) }
             }
+            state.weighHoles(tailBytes: Int(channel.tail?.summary.bytes ?? 0))
             guard let tail = channel.tail else { continue }
             let name = "checkpoints/" + CheckpointFile.name(checkpoint.number, ".tails")
             try restoreTail(tail, state, tails, name, directory, fileSystem)
@@ -68,14 +69,12 @@ extension Log {
         var next = segment.first
         for block in blocks where block.summary.lastSequence <= segment.last {
             if block.summary.firstSequence > next, state.index.last?.summary.lastSequence ?? 0 < next {
-                state.addHole(next...(block.summary.firstSequence - 1), bytes: 0)
+                state.addHole(next...(block.summary.firstSequence - 1))
             }
             state.addBlock(block, segment: segment.first)
             next = block.summary.lastSequence + 1
         }
-        if next <= segment.last {
-            state.addHole(next...segment.last, bytes: blocks.isEmpty ? segment.bytes : 0)
-        }
+        if next <= segment.last { state.addHole(next...segment.last) }
     }
 
     private func restoreTail(
@@ -153,7 +152,7 @@ extension ChannelState {
     }
 
     /// Adds an entry for blocks that are not there: its place has no size.
-    func addHole(_ range: ClosedRange<UInt64>, bytes: UInt64) {
+    func addHole(_ range: ClosedRange<UInt64>) {
         guard range.upperBound >= firstSequence, !damage.contains(where: { $0.contains(range.upperBound) })
         else {
             return
@@ -164,7 +163,23 @@ extension ChannelState {
                 summary: BlockSummary(
                     firstSequence: range.lowerBound, count: count, rawSize: 0, firstTimestamp: 0,
                     lastTimestamp: 0,
-                    firstPosition: 0, lastPosition: 0, bytes: bytes),
+                    firstPosition: 0, lastPosition: 0, bytes: 0),
                 location: BlockLocation(segment: range.lowerBound, offset: 0, size: 0)))
+    }
+
+    /// Gives the first hole the bytes that the channel has and no block that is there accounts for.
+    func weighHoles(tailBytes: Int) {
+        var hole: Int?
+        var known = tailBytes
+        for position in 0..<index.count {
+            if index[position].location?.size == 0 {
+                hole = hole ?? position
+            } else {
+                known += Int(index[position].summary.bytes)
+            }
+        }
+        guard let hole else { return }
+        if hole == 0 { frontTrimmedBytes = 0 }
+        index[hole].summary.bytes = UInt64(max(0, bytes + frontTrimmedBytes - known))
     }
 }

@@ -8,8 +8,6 @@ extension Log {
         disk?.committer.retry()
         for case let state? in states where state.limits.maxAge > 0 && state.messages > 0 {
             let before = state.firstSequence
-            // Files may go once the record that says so, the next one, is synced.
-            trimNeeds = unsafe hot.pointee.nextPosition
             trim(state, notAfter: cutoff(state, now))
             if state.firstSequence != before {
                 unsafe appendControl(
@@ -41,8 +39,9 @@ extension Log {
         }
     }
 
-    /// Drops messages before `first`.
-    func trim(_ state: ChannelState, below first: UInt64) { trim(state, notAfter: .min, below: first) }
+    /// After recovery: drops what its records say, `below`, and what is over the limits. In one go, when
+    /// all is known, so that no block is read whose segment was removed because it is gone as a whole.
+    func trim(_ state: ChannelState, below: UInt64) { trim(state, notAfter: .min, below: below) }
 
     private func cutoff(_ state: ChannelState, _ now: Int64) -> Int64 {
         let (cutoff, overflow) = now.subtractingReportingOverflow(Int64(clamping: state.limits.maxAge))

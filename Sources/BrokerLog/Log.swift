@@ -45,8 +45,6 @@ public final class Log {
     public internal(set) var closedReason: String?
     var lateAnswers: LateAnswers?
     var disk: Disk?
-    /// Position of the record because of which messages are trimmed: their files stay until it is synced.
-    var trimNeeds: UInt64 = 0
     /// While the log is being opened: reads at once, and the blocks sealed.
     var recoveryReader: BlockReader?
     var sealedInRecovery: [(ChannelID, BlockEntry)] = []

@@ -42,7 +42,9 @@ final class CheckpointWriter {
     ///
     /// - Returns: the journal file before which nothing is needed: two checkpoints lie above it.
     func write(_ request: CheckpointRequest, segments: SegmentStore) throws(FileError) -> UInt64? {
+        // A number is used once: the files of an attempt that failed half-way may count after a crash.
         let number = nextNumber
+        nextNumber += 1
         var file = CheckpointFile(
             storeID: directory.storeID, number: number, position: request.position, place: request.place,
             nextChannelID: request.nextChannelID, channels: request.channels, damage: request.damage,
@@ -56,7 +58,6 @@ final class CheckpointWriter {
         // Segments, tails, and the names of both: all that the checkpoint is about to promise.
         try fileSystem.syncAll(directory.path)
         try fileSystem.replace(path(number, ".checkpoint"), with: file.encoded())
-        nextNumber += 1
         valid.append((number, request.place.file))
         if valid.count > 2 { valid.removeFirst(valid.count - 2) }
         try removeOld()
@@ -76,7 +77,8 @@ final class CheckpointWriter {
             let at = offset + UInt64(encoder.count)
             let size = encoder.add(
                 tail.storage, tail.summary, channel: tail.channel, segment: 0,
-                storeMark: UInt32(truncatingIfNeeded: directory.storeID), compresses: false)
+                storeMark: UInt32(truncatingIfNeeded: directory.storeID), compresses: false,
+                alignment: 8)
             found[tail.channel] = SegmentFile.Block(summary: tail.summary, offset: at, size: UInt32(size))
             if encoder.count >= 1 << 20 || index == tails.count - 1 {
                 try unsafe fileSystem.write(

@@ -13,6 +13,9 @@ struct CheckpointsFound {
 
     /// - Throws: `LogError` when there are checkpoints and none is whole; `FileError`.
     init(fileSystem: any FileSystem, directory: StoreDirectory) throws {
+        // A process that died may have renamed a checkpoint and not synced the name: what recovery begins
+        // from must be there at the next one too.
+        try fileSystem.syncDirectory(directory.checkpoints)
         let names = try fileSystem.list(directory.checkpoints)
         for name in names.reversed() {
             guard let number = CheckpointFile.number(name, ".checkpoint") else { continue }

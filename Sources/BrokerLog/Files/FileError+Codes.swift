@@ -3,10 +3,13 @@ import Glibc
 extension FileError {
     /// The disk or a quota is full: what was written before is whole, and trying again later is right.
     public var isNoSpace: Bool { code == ENOSPC || code == EDQUOT }
-    /// Nothing that was written before is in doubt, and trying again later is right: the disk is full, or
+    /// No sync failed, so nothing that was written before is in doubt, and trying again later is right: the disk is full, or
     /// a file could not be opened, created or renamed.
     var mayPass: Bool {
-        isNoSpace || ["open", "rename", "unlink", "remove", "mkdir", "makeDirectory"].contains(call)
+        if ["fdatasync", "fsync", "syncfs", "sync", "syncDirectory", "syncAll"].contains(call) {
+            return false
+        }
+        return isNoSpace || ["open", "rename", "unlink", "remove", "mkdir", "makeDirectory"].contains(call)
     }
     /// The path names nothing.
     public var isMissing: Bool { code == ENOENT || code == ENOTDIR }

@@ -87,8 +87,9 @@ extension SimulatedFileSystem {
         do {
             try onFile(.sync, file) { state, node, _ throws(FileError) in state.sync(node) }
         } catch {
-            // As Linux: after a failed sync the pages count as clean.
+            // As Linux: after a failed sync the pages count as clean. Where the machine is off nothing is.
             state.withLock { state in
+                if error.code == Self.machineIsOff { return }
                 if let node = state.descriptors[file.descriptor]?.node { state.nodes[node]?.dirty = [] }
             }
             throw error

@@ -138,6 +138,13 @@ extension SimulatedFileSystem {
         }
     }
 
+    /// The process that held locks is gone, the machine is not.
+    package func dropLocks() {
+        state.withLock { state in
+            for number in state.nodes.keys { state.nodes[number]?.isLocked = false }
+        }
+    }
+
     /// The bytes of a file, nil if it does not exist.
     package func content(_ path: String) -> [UInt8]? {
         state.withLock { state in

@@ -67,6 +67,9 @@ package final class SimulatedFileSystem: FileSystem {
         set { state.withLock { $0.capacity = newValue } }
     }
 
+    /// An errno for `onCall`: the call fails without any effect, as every call does once the machine is off.
+    package static let machineIsOff: Int32 = ESHUTDOWN
+
     /// Called with every call and its path before it is made; an errno that it returns fails the call.
     /// Must not call the file system.
     package func onCall(_ hook: (@Sendable (Call, String) -> Int32?)?) { state.withLock { $0.onCall = hook } }

@@ -53,8 +53,8 @@ struct JournalFileHeader: Equatable {
 
     /// What the first page of a file says.
     enum Reading: Equatable {
-        /// In use, with `damagedCopies` of the two copies unreadable.
-        case used(JournalFileHeader, damagedCopies: Int)
+        /// In use: at least one copy is whole.
+        case used(JournalFileHeader)
         /// Made ready and not used yet: zeros, or the header of an earlier life.
         case unused
         /// Neither copy can be read, and they are not zeros.
@@ -70,7 +70,7 @@ struct JournalFileHeader: Equatable {
         let valid = copies.compactMap { if case .valid(let header) = $0 { header } else { nil } }
         if let header = valid.first {
             guard header.number == number, header.storeID == storeID else { return .unused }
-            return .used(header, damagedCopies: copies.count { if case .valid = $0 { false } else { true } })
+            return .used(header)
         }
         if page.count < pageSize || copies.allSatisfy({ if case .zero = $0 { true } else { false } }) {
             return .unused

@@ -37,7 +37,6 @@ struct JournalRecovery {
     private var files: [File] = []
     private var loaded: (index: Int, bytes: FileBytes)?
     private var startsAfterDamage = false
-
     /// - Parameters:
     ///   - start: where to begin; nil for the first file.
     ///   - covered: the last position that the checkpoint holds.
@@ -111,6 +110,7 @@ struct JournalRecovery {
     /// Lists the files. Each is synced, and its clean pages forgotten, so that what is read is what is
     /// on disk and not what a process that died had only written.
     private mutating func survey() throws(FileError) {
+        try fileSystem.syncDirectory(directory)
         for name in try fileSystem.list(directory) {
             guard let number = JournalFileHeader.number(name) else { continue }
             let file = try fileSystem.open(directory + "/" + name, .write)
@@ -122,16 +122,10 @@ struct JournalRecovery {
                 file, length: min(size, JournalFileHeader.pageSize), fileSystem: fileSystem)
             let entry = JournalFiles.Entry(number: number, size: size)
             switch JournalFileHeader.read(page.array(0..<page.count), number: number, storeID: storeID) {
-            case .used(let header, let damagedCopies):
+            case .used(let header):
                 generation = max(generation, header.generation)
                 if number < keptFrom { free.append(entry) } else { used.append(entry) }
                 guard number >= place.file else { continue }
-                if damagedCopies > 0 {
-                    damage.append(
-                        Damage(
-                            file: self.name(number), offset: 0,
-                            reason: "one of the header's two copies is damaged; nothing is lost"))
-                }
                 if let last = files.last?.header, last.generation >= header.generation {
                     damage.append(
                         Damage(
@@ -142,11 +136,9 @@ struct JournalRecovery {
             case .unused:
                 free.append(entry)
             case .damaged:
-                damage.append(
-                    Damage(
-                        file: self.name(number), offset: 0, reason: "both copies of the header are damaged"))
+                if number < keptFrom { free.append(entry) } else { used.append(entry) }
+                guard number >= place.file else { continue }
                 files.append(File(number: number, size: size, header: nil))
-                used.append(entry)
             }
         }
     }

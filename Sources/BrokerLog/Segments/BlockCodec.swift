@@ -1,7 +1,8 @@
 import CBroker
 import CLZ4
 
-/// A block as it lies in a segment or in a checkpoint's tails. Little endian, at a multiple of 8:
+/// A block as it lies in a segment, at a multiple of 512 so that writing one never touches a sector that
+/// holds another, or in a checkpoint's tails, at a multiple of 8. Little endian:
 ///
 ///      0  u32  magic "DJB1"
 ///      4  u32  CRC32C of bytes 8 to 87 and of the stored data
@@ -18,7 +19,7 @@ import CLZ4
 ///     72  u64  accounted bytes of the records (`Record.accountedSize`)
 ///     80  u32  1: the data is an lz4 block; 0: the records as they are (lz4 saved less than 10 %)
 ///     84  u32  low half of the store id
-///     88       data; zeros up to the next multiple of 8
+///     88       data; zeros up to the next block
 ///
 /// Readers check bounds and checksum before they allocate, and the records' own lengths after.
 @safe
@@ -36,8 +37,10 @@ struct BlockHeader: Equatable {
     var summary: BlockSummary
     var checksum: UInt32 = 0
 
-    /// Bytes that header, data and padding take.
-    var totalSize: Int { (Self.size + Int(storedLength) + 7) / 8 * 8 }
+    /// Bytes that header and data take, with padding to a multiple of `alignment`.
+    func paddedSize(_ alignment: Int) -> Int {
+        (Self.size + Int(storedLength) + alignment - 1) / alignment * alignment
+    }
 
     init(
         storedLength: UInt32, isCompressed: Bool, channel: UInt32, segment: UInt64, storeMark: UInt32,
@@ -131,13 +134,15 @@ final class BlockEncoder {
 
     /// Adds the first records of `storage`, as `summary` says; returns the bytes added.
     ///
-    /// - Parameter compresses: whether lz4 is tried; the data is raw when it saves less than 10 %.
+    /// - Parameters:
+    ///   - compresses: whether lz4 is tried; the data is raw when it saves less than 10 %.
+    ///   - alignment: the next block begins at a multiple of it.
     func add(
         _ storage: BlockStorage, _ summary: BlockSummary, channel: UInt32, segment: UInt64, storeMark: UInt32,
-        compresses: Bool
+        compresses: Bool, alignment: Int
     ) -> Int {
         let raw = Int(summary.rawSize)
-        reserve(BlockHeader.size + max(raw, Int(LZ4_compressBound(Int32(raw)))) + 8)
+        reserve(BlockHeader.size + max(raw, Int(LZ4_compressBound(Int32(raw)))) + alignment)
         let data = unsafe base + count + BlockHeader.size
         var stored = 0
         if compresses {
@@ -158,10 +163,11 @@ final class BlockEncoder {
             storeMark: storeMark, summary: summary)
         unsafe header.seal(at: base + count)
         let used = BlockHeader.size + stored
+        let padded = header.paddedSize(alignment)
         unsafe (base + count + used).initializeMemory(
-            as: UInt8.self, repeating: 0, count: header.totalSize - used)
-        count += header.totalSize
-        return header.totalSize
+            as: UInt8.self, repeating: 0, count: padded - used)
+        count += padded
+        return padded
     }
 
     private func reserve(_ bytes: Int) {

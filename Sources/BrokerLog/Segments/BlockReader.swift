@@ -26,6 +26,8 @@ final class BlockReader {
         case block(BlockStorage)
         /// The bytes on disk are not the block: why.
         case damaged(String)
+        /// The file could not be opened just now (too many open files): asking again is right.
+        case unavailable
     }
 
     /// Reads one block.
@@ -44,7 +46,8 @@ final class BlockReader {
             }
             return .block(storage)
         } catch {
-            return .damaged(error.isMissing ? "the file is missing" : "\(error)")
+            if error.isMissing { return .damaged("the file is missing") }
+            return error.mayPass ? .unavailable : .damaged("\(error)")
         }
     }
 

@@ -9,7 +9,8 @@
 ///     24  u64  first sequence, as in the name
 ///     32       zeros
 ///     60  u32  CRC32C of bytes 0 to 59
-///     64       blocks (`BlockHeader`), back to back
+///     64       zeros up to 512
+///    512       blocks (`BlockHeader`), each at the next multiple of 512
 ///
 /// A sealed segment ends with its index and a trailer:
 ///
@@ -31,7 +32,8 @@ enum SegmentFile {
     static let magic: UInt32 = 0x3153_4A44
     static let trailerMagic: UInt32 = 0x4553_4A44
     static let version: UInt32 = 1
-    static let headerSize = 64
+    static let headerSize = 512
+    static let alignment = 512
     static let entrySize = 72
     static let trailerSize = 32
 
@@ -59,8 +61,9 @@ enum SegmentFile {
         bytes.appendInteger(channel)
         bytes.appendInteger(UInt32(0))
         bytes.appendInteger(first)
-        bytes.append(contentsOf: repeatElement(0, count: headerSize - 4 - bytes.count))
+        bytes.append(contentsOf: repeatElement(0, count: 60 - bytes.count))
         bytes.appendInteger(checksum(bytes))
+        bytes.append(contentsOf: repeatElement(0, count: headerSize - bytes.count))
         return bytes
     }
 
@@ -151,17 +154,17 @@ enum SegmentFile {
         while offset + BlockHeader.size <= end {
             if let header = BlockHeader(bytes, at: offset), header.channel == channel,
                 header.segment == first,
-                offset + header.totalSize <= end,
+                offset + header.paddedSize(alignment) <= end,
                 header.summary.firstSequence > (blocks.last?.summary.lastSequence ?? 0)
             {
-                blocks.append(
-                    Block(summary: header.summary, offset: UInt64(offset), size: UInt32(header.totalSize)))
-                offset += header.totalSize
+                let size = header.paddedSize(alignment)
+                blocks.append(Block(summary: header.summary, offset: UInt64(offset), size: UInt32(size)))
+                offset += size
                 isLost = false
             } else {
                 if !isLost { damaged.append(offset) }
                 isLost = true
-                offset += 8
+                offset += alignment
             }
         }
         return (blocks, damaged)

@@ -80,7 +80,7 @@ final class SegmentStore {
         let size = encoder.add(
             storage, summary, channel: id, segment: active.first,
             storeMark: UInt32(truncatingIfNeeded: storeID),
-            compresses: compresses)
+            compresses: compresses, alignment: SegmentFile.alignment)
         try unsafe fileSystem.write(
             file, UnsafeRawBufferPointer(start: encoder.base, count: size), at: Int(active.size))
         let location = BlockLocation(segment: active.first, offset: active.size, size: UInt32(size))
@@ -89,7 +89,14 @@ final class SegmentStore {
         bytesWritten += UInt64(size)
         channel.active = active
         channels[id] = channel
-        if Int(active.size) >= segmentBytes { try seal(id) }
+        if Int(active.size) >= segmentBytes {
+            do throws(FileError) {
+                try seal(id)
+            } catch {
+                // The block is written; on a full disk the segment is sealed behind a later one.
+                guard error.mayPass else { throw error }
+            }
+        }
         return location
     }
 

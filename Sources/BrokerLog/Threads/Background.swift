@@ -29,6 +29,8 @@ final class Background: @unchecked Sendable {
     private var queuedBytes = 0
     private var fullReason: String?
     private var isWorking = false
+    /// A write or a sync failed: nothing more is done.
+    private var hasFailed = false
     private var stops = false
     /// Journal files that should be ready; 0 when nothing was asked.
     private var wantedFiles = 0
@@ -126,6 +128,7 @@ final class Background: @unchecked Sendable {
     func step() -> Bool {
         // Journal files first: the committer will want them soon.
         let wanted = monitor.locked { () -> Int in
+            if hasFailed { return 0 }
             defer { wantedFiles = 0 }
             isWorking = wantedFiles > 0
             return wantedFiles
@@ -158,6 +161,7 @@ final class Background: @unchecked Sendable {
         }
         monitor.locked {
             isWorking = false
+            hasFailed = hasFailed || closes != nil
             monitor.signal()
         }
         if let closes { close(closes) }
@@ -195,7 +199,11 @@ final class Background: @unchecked Sendable {
                 case _ where failure.mayPass:
                     fullReason = "\(failure)"
                     isDone = false
-                default: closes = "\(failure)"
+                default:
+                    // Nothing may follow: a checkpoint would miss what this job should have written.
+                    closes = "\(failure)"
+                    hasFailed = true
+                    isDone = false
                 }
             }
             if isDone { removeHead() }
@@ -215,5 +223,7 @@ final class Background: @unchecked Sendable {
     }
 
     private static let behindBytes = 4 << 20
-    private var canWork: Bool { wantedFiles > 0 || (head < queue.count && fullReason == nil) }
+    private var canWork: Bool {
+        !hasFailed && (wantedFiles > 0 || (head < queue.count && fullReason == nil))
+    }
 }
