@@ -5,14 +5,17 @@ import Glibc
 /// The program: which command a call means, and with what it ends.
 @main
 enum Program {
-    // On the main thread, while it is the only one: threads inherit what is blocked.
-    @MainActor
-    static func main() async {
+    /// Not `async`: an asynchronous `main` would be entered when there is a second thread already, and threads inherit what
+    /// is blocked.
+    static func main() {
         let arguments = Array(CommandLine.arguments.dropFirst())
         // A reader that goes away shows as an error of the write: the command ends quietly then.
         signal(SIGPIPE, SIG_IGN)
         SignalStream.block(Call(arguments).signals)
-        exit(await run(arguments))
+        // Detached: `main` belongs to the main actor, whose thread does no more work.
+        Task.detached { exit(await run(arguments)) }
+        // The main thread has no more to do. It must not end: a process without it shows as defunct.
+        while true { pause() }
     }
 
     /// What a call means.

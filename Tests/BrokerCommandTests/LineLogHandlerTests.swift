@@ -29,9 +29,11 @@ struct LineLogHandlerTests {
         }
     }
 
-    func handler(_ options: LogOptions, _ file: LogFile) throws -> LineLogHandler {
+    func handler(
+        _ file: LogFile, _ verbosity: LogOptions.Verbosity = .info, hasTime: Bool = false
+    ) throws -> LineLogHandler {
         LineLogHandler(
-            options, to: try LogDestination(file: file.path), processID: 42,
+            verbosity, hasTime: hasTime, to: try LogDestination(file: file.path), processID: 42,
             now: { timespec(tv_sec: 1_767_355_504, tv_nsec: 1_234_000) })
     }
 
@@ -39,8 +41,8 @@ struct LineLogHandlerTests {
     func form() throws {
         setenv("TZ", "UTC", 1)
         let file = try LogFile()
-        var logger = Logger(label: "t", factory: { _ in LineLogHandler(LogOptions(), to: LogDestination()) })
-        logger.handler = try handler(LogOptions(), file)
+        let handler = try handler(file, hasTime: true)
+        let logger = Logger(label: "t") { _ in handler }
         logger.info("STREAM: ready", metadata: ["port": "4222", "host": "a b"])
         logger.error("bad")
         logger.debug("unseen")
@@ -55,33 +57,37 @@ struct LineLogHandlerTests {
     @Test("every level has its label, and -T=false drops the time")
     func labels() throws {
         let file = try LogFile()
-        var options = LogOptions()
-        options.hasTime = false
-        let handler = try handler(options, file)
+        let handler = try handler(file)
         let lines = Logger.Level.allCases.map { handler.line($0, "x", [:]) }
         #expect(lines == ["TRC", "DBG", "INF", "INF", "WRN", "ERR", "FTL"].map { "[42] [\($0)] x\n" })
     }
 
-    @Test("the streaming part's verbosity is its own")
+    @Test("each verbosity includes the one before")
     func verbosity() throws {
         let file = try LogFile()
-        var options = LogOptions()
-        options.hasTime = false
-        options.streaming = .debug
-        var logger = Logger(label: "t", factory: { _ in LineLogHandler(LogOptions(), to: LogDestination()) })
-        logger.handler = try handler(options, file)
-        logger.debug("server")
-        logger.debug("STREAM: streaming")
-        logger.trace("STREAM: too much")
-        #expect(file.text == "[42] [DBG] STREAM: streaming\n")
+        for verbosity in [LogOptions.Verbosity.info, .debug, .trace] {
+            let handler = try handler(file, verbosity)
+            let logger = Logger(label: "t") { _ in handler }
+            logger.info("\(verbosity)")
+            logger.debug("\(verbosity)")
+            logger.trace("\(verbosity)")
+        }
+        #expect(
+            file.text == """
+                [42] [INF] info
+                [42] [INF] debug
+                [42] [DBG] debug
+                [42] [INF] trace
+                [42] [DBG] trace
+                [42] [TRC] trace
+
+                """)
     }
 
     @Test("a text from a client forges no line, and secrets are not shown")
     func hostile() throws {
         let file = try LogFile()
-        var options = LogOptions()
-        options.hasTime = false
-        let line = try handler(options, file).line(
+        let line = try handler(file).line(
             .info, "a\n[1] [FTL] b\u{1B}[2J", ["password": "s3cret", "auth_token": "s3cret", "x": "\r"])
         #expect(
             line == "[42] [INF] a\\n[1] [FTL] b\\x1b[2J auth_token=[REDACTED] password=[REDACTED] x=\\r\n")

@@ -66,8 +66,8 @@ extension LoopCore {
     func received(_ bytes: UnsafeRawBufferPointer, from connection: UnsafeMutablePointer<Connection>) {
         beginTick()
         guard unsafe connection.pointee.phase == .open else { return }
-        if unsafe connection.pointee.backlog.count > 0 || connection.pointee.pauses.contains(.fence) {
-            // Bytes that NIO had read already when the pause began.
+        if unsafe !connection.pointee.pauses.isEmpty || connection.pointee.backlog.count > 0 {
+            // NIO had begun this read when the pause began; it begins no other one.
             unsafe connection.pointee.backlog.append(bytes)
             return
         }
@@ -102,7 +102,7 @@ extension LoopCore {
                     unsafe handle(connection)
                 }
                 guard unsafe connection.pointee.phase == .open else { return }
-                if unsafe connection.pointee.pauses.contains(.fence) {
+                if unsafe !connection.pointee.pauses.isEmpty {
                     unsafe connection.pointee.backlog.append(cursor.rest)
                     return
                 }
@@ -144,7 +144,7 @@ extension LoopCore {
             unsafe fail(connection, ErrorText.unknownOperation, .protocolViolation)
         case .badArguments(let operation):
             let near = unsafe String(decoding: rest.prefix(32), as: UTF8.self)
-            logger.error("\(label) - process \(operation) Parse Error: \(near.debugDescription)")
+            logger.error("\(label) - \(Self.functionName(operation)) Parse Error: \(near.debugDescription)")
             unsafe finish(connection, .protocolViolation)
         case .controlLineTooLong:
             logger.error("\(label) - maximum control line exceeded: limit \(limits.controlLine)")
@@ -152,6 +152,15 @@ extension LoopCore {
         case .payloadTooLarge(let size):
             logger.error("\(label) - maximum payload exceeded: \(size) vs \(limits.payload)")
             unsafe fail(connection, ErrorText.payloadTooLarge, .payloadTooLarge)
+        }
+    }
+
+    /// As the reference names it in its log.
+    private static func functionName(_ operation: Operation.Kind) -> String {
+        switch operation {
+        case .subscribe: "processSub"
+        case .unsubscribe: "processUnsub"
+        default: "processPub"
         }
     }
 

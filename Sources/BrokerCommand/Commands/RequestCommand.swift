@@ -118,6 +118,7 @@ struct ReplyCommand: AsyncParsableCommand {
         let template = MessageTemplate(Array((body ?? "").utf8))
         let client = try await connection.connect()
         let requests = try await client.subscribe(subject, queueGroup: queue)
+        try await client.flush(timeout: connection.timeoutDuration)
         if !quiet { Terminal.say("Listening on \"\(subject)\" in group \"\(queue)\"") }
         var number = 0
         for try await request in requests {

@@ -28,6 +28,8 @@ struct SubscribeCommand: AsyncParsableCommand {
         for subject in subjects {
             subscriptions.append(try await client.subscribe(subject, queueGroup: queue))
         }
+        // Who reads this line may publish: the server has the subscriptions by then.
+        try await client.flush(timeout: connection.timeoutDuration)
         if !raw { Terminal.say("Subscribing on \(subjects.joined(separator: ", "))") }
         if subscriptions.count == 1, let only = subscriptions.first {
             // One subject needs no merging: a slow terminal then slows the reading down.

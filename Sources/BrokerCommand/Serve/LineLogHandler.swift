@@ -4,25 +4,26 @@ import Logging
 /// Prints log lines as NATS Streaming does: `[pid] YYYY/MM/DD hh:mm:ss.µµµµµµ [INF] text`, metadata behind as `key=value`
 /// (nats-streaming.md 5.6).
 ///
-/// The streaming part's lines begin with `STREAM: ` and have a verbosity of their own (`-SD` is not `-D`).
+/// The server and the streaming part have a handler each: their verbosity is chosen apart (`-SD` is not `-D`).
 struct LineLogHandler: LogHandler {
     var metadata: Logger.Metadata = [:]
     var logLevel: Logger.Level
 
     private let destination: LogDestination
-    private let options: LogOptions
+    private let hasTime: Bool
     private let processID: Int32
     private let now: @Sendable () -> timespec
 
     init(
-        _ options: LogOptions, to destination: LogDestination, processID: Int32 = getpid(),
+        _ verbosity: LogOptions.Verbosity, hasTime: Bool, to destination: LogDestination,
+        processID: Int32 = getpid(),
         now: @escaping @Sendable () -> timespec = LineLogHandler.wallClock
     ) {
-        self.options = options
+        self.hasTime = hasTime
         self.destination = destination
         self.processID = processID
         self.now = now
-        logLevel = max(options.server, options.streaming).level
+        logLevel = verbosity.level
     }
 
     subscript(metadataKey key: String) -> Logger.Metadata.Value? {
@@ -32,15 +33,13 @@ struct LineLogHandler: LogHandler {
 
     func log(event: LogEvent) {
         let text = event.message.description
-        let verbosity = text.hasPrefix("STREAM: ") ? options.streaming : options.server
-        guard event.level >= verbosity.level else { return }
         destination.write(Array(line(event.level, text, metadata.merging(event.metadata ?? [:]) { $1 }).utf8))
     }
 
     /// The line with its end.
     func line(_ level: Logger.Level, _ text: String, _ metadata: Logger.Metadata) -> String {
         var line = "[\(processID)] "
-        if options.hasTime { line += Self.timestamp(now()) + " " }
+        if hasTime { line += Self.timestamp(now()) + " " }
         let (label, colour) = Self.label(level)
         line += destination.isTerminal ? "[\u{1B}[\(colour)m\(label)\u{1B}[0m] " : "[\(label)] "
         line += Self.oneLine(text)

@@ -8,6 +8,8 @@ final class RawClient: Sendable {
     private struct State {
         var received: [UInt8] = []
         var hasEnded = false
+        /// Rises with every change, so that a waiter sees what came since it looked.
+        var version = 0
         var waiter: CheckedContinuation<Void, Never>?
     }
 
@@ -34,6 +36,7 @@ final class RawClient: Sendable {
         func change(_ body: (inout State) -> Void) {
             let waiter = state.withLock { state in
                 body(&state)
+                state.version += 1
                 defer { state.waiter = nil }
                 return state.waiter
             }
@@ -95,12 +98,16 @@ final class RawClient: Sendable {
 
     func startReading() async throws { try await channel.setOption(.autoRead, value: true).get() }
 
-    /// The next line without CR LF.
-    func line() async throws -> String {
-        try await take { bytes in
-            guard let end = bytes.firstIndex(of: 0x0A) else { return nil }
-            return end + 1
-        }.dropLast(2).text
+    /// The next line without CR LF. The broker's pings are answered on the way, unless they are asked for.
+    func line(includingPings: Bool = false) async throws -> String {
+        while true {
+            let line = try await take { bytes in
+                guard let end = bytes.firstIndex(of: 0x0A) else { return nil }
+                return end + 1
+            }.dropLast(2).text
+            if line != "PING" || includingPings { return line }
+            send("PONG\r\n")
+        }
     }
 
     /// Exactly `count` bytes.
@@ -121,9 +128,9 @@ final class RawClient: Sendable {
     /// Everything until the broker closes.
     func rest() async throws -> String {
         while true {
-            let (ended, bytes) = handler.state.withLock { ($0.hasEnded, $0.received) }
+            let (ended, bytes, version) = handler.state.withLock { ($0.hasEnded, $0.received, $0.version) }
             if ended { return bytes.text }
-            await change()
+            await change(since: version)
         }
     }
 
@@ -133,34 +140,39 @@ final class RawClient: Sendable {
         let end = Array("PONG\r\n".utf8)
         let bytes = try await take { bytes in
             guard bytes.count >= end.count else { return nil }
-            for start in 0...(bytes.count - end.count) where bytes[start...].starts(with: end) {
-                return start + end.count
+            var start = 0
+            while let letter = bytes[start...].firstIndex(of: 0x50) {
+                if bytes[letter...].starts(with: end) { return letter + end.count }
+                start = letter + 1
             }
             return nil
         }
-        return bytes.dropLast(end.count).text
+        let text = bytes.dropLast(end.count).text
+        let lines = text.split(separator: "\r\n", omittingEmptySubsequences: false)
+        guard lines.contains("PING") else { return text }
+        send("PONG\r\n")
+        return lines.filter { $0 != "PING" }.joined(separator: "\r\n")
     }
 
     private func take(_ length: ([UInt8]) -> Int?) async throws -> [UInt8] {
         while true {
-            let (result, ended): ([UInt8]?, Bool) = handler.state.withLock { state in
-                guard let count = length(state.received) else { return (nil, state.hasEnded) }
+            let (result, ended, version): ([UInt8]?, Bool, Int) = handler.state.withLock { state in
+                guard let count = length(state.received) else { return (nil, state.hasEnded, state.version) }
                 let result = Array(state.received.prefix(count))
                 state.received.removeFirst(count)
-                return (result, false)
+                return (result, false, state.version)
             }
             if let result { return result }
             if ended { throw Ended(rest: handler.state.withLock { $0.received.text }) }
-            await change()
+            await change(since: version)
         }
     }
 
-    /// Waits for bytes or the end, unless either came since the caller looked.
-    private func change() async {
-        let seen = handler.state.withLock { ($0.received.count, $0.hasEnded) }
+    /// Waits for bytes or the end, unless either came since `version`.
+    private func change(since version: Int) async {
         await withCheckedContinuation { continuation in
             let isLate = handler.state.withLock { state in
-                if state.received.count != seen.0 || state.hasEnded != seen.1 { return true }
+                if state.version != version { return true }
                 state.waiter = continuation
                 return false
             }
