@@ -1,68 +1,10 @@
 import BrokerLog
 import BrokerProtocol
 import Logging
-import Testing
 
 @testable import Broker
 
-/// A transport without sockets: what the engine publishes is kept by subject, and a subject has a
-/// receiver when a test says so.
-final class ManualTransport: MessageTransport {
-    struct Message {
-        var subject: String
-        var reply: String
-        var payload: [UInt8]
-    }
-
-    /// Subjects that somebody listens on; patterns are allowed.
-    var receivers: Set<String> = []
-    /// Subjects whose connection is congested.
-    var congested: Set<String> = []
-    private(set) var sent: [Message] = []
-    private(set) var listeners: [(subject: [UInt8], tag: UInt64)] = []
-    private(set) var publishersArePaused = false
-
-    func publish(
-        subject: UnsafeRawBufferPointer, reply: UnsafeRawBufferPointer, payload: UnsafeRawBufferPointer
-    ) -> DeliveryOutcome {
-        let name = String(decoding: subject, as: UTF8.self)
-        guard isReceived(name) else { return .none }
-        sent.append(
-            Message(subject: name, reply: String(decoding: reply, as: UTF8.self), payload: Array(payload)))
-        return DeliveryOutcome(receivers: 1, congested: congested.contains(name))
-    }
-
-    func listen(on subject: [UInt8], tag: UInt64) { listeners.append((subject, tag)) }
-
-    func stopListening(on subject: [UInt8], tag: UInt64) {
-        listeners.removeAll { $0.subject == subject && $0.tag == tag }
-    }
-
-    func hasReceiver(for subject: UnsafeRawBufferPointer) -> Bool {
-        isReceived(String(decoding: subject, as: UTF8.self))
-    }
-
-    func pausePublishers() { publishersArePaused = true }
-    func resumePublishers() { publishersArePaused = false }
-
-    /// The tag of the listener that a publish on `subject` reaches.
-    func tag(for subject: String) -> UInt64? {
-        listeners.first { Subject.matches(Array(subject.utf8), pattern: $0.subject) }?.tag
-    }
-
-    /// Takes what was sent to `subject` so far.
-    func take(_ subject: String) -> [Message] {
-        let taken = sent.filter { $0.subject == subject }
-        sent.removeAll { $0.subject == subject }
-        return taken
-    }
-
-    private func isReceived(_ name: String) -> Bool {
-        receivers.contains { Subject.matches(Array(name.utf8), pattern: Array($0.utf8)) }
-    }
-}
-
-/// An engine on a manual transport, a manual clock and a memory log.
+/// An engine on a manual transport, a manual clock, and a log in memory or on a simulated disk.
 final class EngineFixture {
     typealias Engine = StreamingEngine<ManualTransport>
 
@@ -72,31 +14,127 @@ final class EngineFixture {
         var now: UInt64 = 1_000_000_000
         /// 2026-01-01T00:00:00Z and what has passed.
         var wall: Int64 { 1_767_225_600_000_000_000 + Int64(now) }
+        /// The log called its wake closure.
+        var logHasNews = false
+    }
+
+    /// Where the log keeps its messages.
+    enum Storage {
+        case memory
+        /// In memory, but durability and reads are answered late, as the seed says.
+        case late(seed: UInt64)
+        /// On a simulated disk, stepped by hand.
+        case disk(seed: UInt64)
     }
 
     let clock = Clock()
     let transport = ManualTransport()
-    let log: Log
+    let storage: Storage
+    var options: BrokerOptions
+    let disk: SimulatedFileSystem
+    var log: Log
     var engine: Engine
+    /// What the engine and the log said.
+    let lines = LogLines()
+    /// Clients that answer heartbeats: all that connected unless a test takes them out.
+    var living: Set<String> = []
     private var inboxes = 0
 
-    init(_ change: (inout BrokerOptions) -> Void = { _ in }) throws {
+    init(
+        storage: Storage = .memory, journalSizeBytes: Int = 1 << 20,
+        _ change: (inout BrokerOptions) -> Void = { _ in }
+    ) throws {
         var options = BrokerOptions()
         options.clusterID = "vc"
-        options.store = .memory
+        options.journalSizeBytes = journalSizeBytes
         change(&options)
-        let configuration = LogConfiguration(storage: .memory)
-        log = try Log.open(configuration, wake: {}, report: { _ in })
-        let clock = clock
-        engine = Engine(
-            options: options, log: log, transport: transport, logger: Logger(label: "engine"),
+        self.options = options
+        self.storage = storage
+        if case .disk(let seed) = storage {
+            disk = SimulatedFileSystem(seed: seed)
+        } else {
+            disk = SimulatedFileSystem(seed: 0)
+        }
+        log = try Self.openLog(storage, options: options, disk: disk, clock: clock)
+        engine = Self.makeEngine(options, log: log, transport: transport, clock: clock, lines: lines)
+        settle()
+    }
+
+    private static func openLog(
+        _ storage: Storage, options: BrokerOptions, disk: SimulatedFileSystem, clock: Clock
+    ) throws -> Log {
+        var configuration: LogConfiguration
+        switch storage {
+        case .memory: configuration = LogConfiguration(storage: .memory)
+        case .late(let seed):
+            configuration = LogConfiguration(storage: .memory)
+            configuration.lateAnswerSeed = seed
+        case .disk:
+            configuration = LogConfiguration(storage: .file(directory: "/data"))
+            configuration.execution = .manual
+            configuration.newStoreID = 1
+        }
+        configuration.clusterID = options.clusterID
+        configuration.journalSizeBytes = options.journalSizeBytes
+        return try Log.open(
+            configuration, fileSystem: disk, clock: LogClock { clock.now },
+            wake: { clock.logHasNews = true })
+    }
+
+    private static func makeEngine(
+        _ options: BrokerOptions, log: Log, transport: ManualTransport, clock: Clock, lines: LogLines
+    ) -> Engine {
+        Engine(
+            options: options, log: log, transport: transport,
+            logger: Logger(label: "engine") { _ in LineHandler(lines: lines) },
             clock: EngineClock(monotonic: { clock.now }, wall: { clock.wall }))
     }
 
-    /// Ends the tick until there is nothing left to do.
-    func settle() { while engine.endOfTick() {} }
+    // MARK: Restart
 
-    /// Lets time pass in steps of at most 5 ms, as the loop's timer would.
+    /// The process is stopped in good order and starts again. `clientsAreAway`: nobody listens on
+    /// any inbox until the test says so.
+    func restart(clientsAreAway: Bool = false, change: (inout BrokerOptions) -> Void = { _ in }) throws {
+        engine.shutDown()
+        try start(clientsAreAway: clientsAreAway, change: change)
+    }
+
+    /// The process or the machine dies and the broker starts again; with the memory store everything
+    /// is gone.
+    func crash(
+        _ kind: SimulatedFileSystem.Crash = .dropAll, clientsAreAway: Bool = false,
+        change: (inout BrokerOptions) -> Void = { _ in }
+    ) throws {
+        disk.crash(kind)
+        try start(clientsAreAway: clientsAreAway, change: change)
+    }
+
+    private func start(clientsAreAway: Bool, change: (inout BrokerOptions) -> Void) throws {
+        change(&options)
+        transport.forgetListeners()
+        if clientsAreAway { transport.receivers = [] }
+        log = try Self.openLog(storage, options: options, disk: disk, clock: clock)
+        engine = Self.makeEngine(options, log: log, transport: transport, clock: clock, lines: lines)
+        settle()
+    }
+
+    // MARK: Time
+
+    /// Ends the tick, and lets the log do its work, until there is nothing left to do.
+    func settle() {
+        while true {
+            clock.logHasNews = false
+            while engine.endOfTick() {}
+            answerHeartbeats()
+            var worked = clock.logHasNews
+            while log.stepCommit() { worked = true }
+            while log.stepBackground() { worked = true }
+            while log.stepReader() { worked = true }
+            if !worked { return }
+        }
+    }
+
+    /// Lets time pass, stopping at every deadline as the loop's timer would.
     func advance(milliseconds: UInt64) {
         let end = clock.now + milliseconds * 1_000_000
         while true {
@@ -107,6 +145,8 @@ final class EngineFixture {
             if clock.now >= end, engine.nextDeadline ?? .max > end { return }
         }
     }
+
+    // MARK: Messages
 
     /// A subject that somebody listens on.
     func inbox(_ name: String? = nil) -> String {
@@ -130,7 +170,7 @@ final class EngineFixture {
         return true
     }
 
-    /// Publishes and returns what came back by the end of the tick.
+    /// Publishes and returns what came back once everything is settled.
     func request(_ payload: [UInt8], to subject: String) -> [UInt8]? {
         let reply = inbox()
         send(payload, to: subject, reply: reply)
@@ -138,157 +178,44 @@ final class EngineFixture {
         return transport.take(reply).first?.payload
     }
 
-    // MARK: The protocol's requests
-
-    /// Connects a client that answers heartbeats at `_HB.<id>` if the test lets it.
-    func connect(
-        _ id: String, connection: String? = nil, protocolVersion: Int32 = 1, heartbeatInbox: String? = nil,
-        listens: Bool = true
-    ) -> ConnectResponse {
-        var request = ConnectRequest()
-        request.clientID = Array(id.utf8)
-        let inbox = heartbeatInbox ?? "_HB.\(id)"
-        request.heartbeatInbox = Array(inbox.utf8)
-        if listens && !inbox.isEmpty { transport.receivers.insert(inbox) }
-        request.protocolVersion = protocolVersion
-        request.connectionID = Array((connection ?? "conn-\(id)").utf8)
-        request.pingIntervalSeconds = 5
-        request.pingMaxOut = 3
-        let response = self.request(request.encoded(), to: "_STAN.discover.vc") ?? []
-        return response.withUnsafeBytes { ConnectResponse(decoding: $0) } ?? ConnectResponse()
-    }
-
-    /// Publishes one message; the error text of its acknowledgement, nil for success, and
-    /// "no ack" if none came.
-    @discardableResult
-    func publish(_ data: String, to channel: String, by id: String = "me") -> String? {
-        let ackInbox = inbox()
-        publish(data, to: channel, by: id, guid: "g", ackInbox: ackInbox)
-        settle()
-        guard let answer = transport.take(ackInbox).first else { return "no ack" }
-        return answer.payload.withUnsafeBytes { bytes in
-            guard let ack = PubAck(decoding: bytes) else { return "no PubAck" }
-            return ack.error.isEmpty ? nil : String(decoding: ack.error, as: UTF8.self)
+    /// Answers the heartbeats and duplicate checks of the clients that live.
+    private func answerHeartbeats() {
+        for id in living {
+            for heartbeat in transport.take("_HB.\(id)") { send([], to: heartbeat.reply) }
         }
     }
 
-    /// Publishes one message without ending the tick.
-    func publish(_ data: String, to channel: String, by id: String, guid: String, ackInbox: String) {
-        let fields = (Array(id.utf8), Array(guid.utf8), Array(channel.utf8), Array(data.utf8))
-        let payload: [UInt8] = fields.0.withUnsafeBytes { id in
-            fields.1.withUnsafeBytes { guid in
-                fields.2.withUnsafeBytes { channel in
-                    fields.3.withUnsafeBytes { data in
-                        var message = PubMsg()
-                        message.clientID = id
-                        message.guid = guid
-                        message.subject = channel
-                        message.data = data
-                        return [UInt8](unsafeUninitializedCapacity: message.encodedSize) { memory, count in
-                            count = message.encode(into: UnsafeMutableRawBufferPointer(memory))
-                        }
-                    }
-                }
-            }
-        }
-        send(payload, to: "_STAN.pub.vc.\(channel)", reply: ackInbox)
+    /// The client's process is gone: it answers nothing and nobody listens on its inboxes.
+    func kill(_ id: String, inboxes: [String] = []) {
+        living.remove(id)
+        transport.receivers.remove("_HB.\(id)")
+        for inbox in inboxes { transport.receivers.remove(inbox) }
     }
 
-    /// A subscription as its client sees it.
-    struct Subscribed {
-        var inbox: String
-        var ackInbox: String
-        var error: String
+    /// The client hangs: what is sent to it arrives, but it answers nothing.
+    func hang(_ id: String) { living.remove(id) }
+}
+
+/// Log lines that a test reads.
+final class LogLines: @unchecked Sendable {
+    // Sendable: a test runs on one thread.
+    var all: [String] = []
+
+    func count(containing text: String) -> Int { all.count { $0.contains(text) } }
+}
+
+/// Keeps lines of level info and above.
+struct LineHandler: LogHandler {
+    let lines: LogLines
+    var logLevel = Logger.Level.info
+    var metadata: Logger.Metadata = [:]
+
+    init(lines: LogLines) { self.lines = lines }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
     }
 
-    func subscribe(
-        _ channel: String, by id: String = "me", queue: String = "", durable: String = "",
-        start: StartPosition = .newOnly, sequence: UInt64 = 0, timeDelta: Int64 = 0,
-        maxInFlight: Int32 = 1_024,
-        ackWait: Int32 = 30
-    ) -> Subscribed {
-        var request = SubscriptionRequest()
-        request.clientID = Array(id.utf8)
-        request.subject = Array(channel.utf8)
-        request.queueGroup = Array(queue.utf8)
-        request.durableName = Array(durable.utf8)
-        let inbox = inbox()
-        request.inbox = Array(inbox.utf8)
-        request.maxInFlight = maxInFlight
-        request.ackWaitSeconds = ackWait
-        request.startPosition = start
-        request.startSequence = sequence
-        request.startTimeDelta = timeDelta
-        let payload = self.request(request.encoded(), to: "_STAN.sub.vc") ?? []
-        let response = payload.withUnsafeBytes { SubscriptionResponse(decoding: $0) }
-        settle()
-        return Subscribed(
-            inbox: inbox, ackInbox: String(decoding: response?.ackInbox ?? [], as: UTF8.self),
-            error: response.map { String(decoding: $0.error, as: UTF8.self) } ?? "no response")
-    }
-
-    /// Unsubscribes, or with `closing` closes; the error text, empty for success.
-    func unsubscribe(
-        _ channel: String, inbox: String, by id: String = "me", closing: Bool = false
-    ) -> String {
-        var request = UnsubscribeRequest()
-        request.clientID = Array(id.utf8)
-        request.subject = Array(channel.utf8)
-        request.inbox = Array(inbox.utf8)
-        let subject = closing ? "_STAN.subclose.vc" : "_STAN.unsub.vc"
-        guard let payload = self.request(request.encoded(), to: subject) else { return "no response" }
-        let response = payload.withUnsafeBytes { SubscriptionResponse(decoding: $0) }
-        return String(decoding: response?.error ?? [], as: UTF8.self)
-    }
-
-    /// Closes a client; the error text, empty for success.
-    func close(_ id: String) -> String {
-        var request = CloseRequest()
-        request.clientID = Array(id.utf8)
-        guard let payload = self.request(request.encoded(), to: "_STAN.close.vc") else {
-            return "no response"
-        }
-        let response = payload.withUnsafeBytes { CloseResponse(decoding: $0) }
-        return String(decoding: response?.error ?? [], as: UTF8.self)
-    }
-
-    func acknowledge(_ sequence: UInt64, on channel: String, at ackInbox: String) {
-        let payload: [UInt8] = Array(channel.utf8).withUnsafeBytes { channel in
-            let ack = Ack(subject: channel, sequence: sequence)
-            return [UInt8](unsafeUninitializedCapacity: ack.encodedSize) { memory, count in
-                count = ack.encode(into: UnsafeMutableRawBufferPointer(memory))
-            }
-        }
-        send(payload, to: ackInbox)
-        settle()
-    }
-
-    /// A delivered message.
-    struct Delivered: Equatable {
-        var sequence: UInt64
-        var data: String
-        var redelivered = false
-        var count: UInt32 = 0
-    }
-
-    /// Takes what was delivered to an inbox so far.
-    func delivered(to inbox: String) -> [Delivered] {
-        transport.take(inbox).map { message in
-            message.payload.withUnsafeBytes { bytes in
-                guard let proto = MsgProto(decoding: bytes) else { return Delivered(sequence: 0, data: "?") }
-                return Delivered(
-                    sequence: proto.sequence, data: String(decoding: proto.data, as: UTF8.self),
-                    redelivered: proto.redelivered, count: proto.redeliveryCount)
-            }
-        }
-    }
-
-    /// The sequences of what was delivered to an inbox so far.
-    func sequences(to inbox: String) -> [UInt64] { delivered(to: inbox).map(\.sequence) }
-
-    /// Answers the heartbeats and duplicate checks that wait at a client's heartbeat inbox.
-    func answerHeartbeats(_ id: String) {
-        for heartbeat in transport.take("_HB.\(id)") { send([], to: heartbeat.reply) }
-        settle()
-    }
+    func log(event: Logging.LogEvent) { lines.all.append("\(event.level): \(event.message)") }
 }
