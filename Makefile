@@ -61,13 +61,14 @@ sanitize: $(STAMPS)/build-packages ## Unit tests, fuzzers and simulation under t
 	@swift test --sanitize=address --scratch-path .build/sanitize-address
 	@swift test --sanitize=thread --scratch-path .build/sanitize-thread
 
-# The linker takes the static lz4 because it looks into .build/static-libraries first.
+# pkg-config finds our own description of lz4 first, whose folder holds nothing but the static library.
 release: $(STAMPS)/build-packages ## The broker with Swift's runtime and lz4 linked in, stripped: .build/dist/broker
-	@mkdir -p .build/static-libraries
+	@mkdir -p .build/static-libraries .build/dist
 	@ln -sf "$$(gcc -print-file-name=liblz4.a)" .build/static-libraries/liblz4.a
-	@swift build -c release --product broker --static-swift-stdlib --scratch-path .build/static \
-	  -Xlinker -L$(CURDIR)/.build/static-libraries
-	@mkdir -p .build/dist
+	@printf 'Name: lz4\nDescription: lz4, static\nVersion: 1.9\nLibs: -L%s -llz4\nCflags:\n' \
+	  "$(CURDIR)/.build/static-libraries" > .build/static-libraries/liblz4.pc
+	@PKG_CONFIG_PATH=$(CURDIR)/.build/static-libraries swift build -c release --product broker \
+	  --static-swift-stdlib --scratch-path .build/static
 	@strip -o .build/dist/broker .build/static/release/broker
 	@ls -l .build/dist/broker
 

@@ -66,8 +66,8 @@ extension LoopCore {
     func received(_ bytes: UnsafeRawBufferPointer, from connection: UnsafeMutablePointer<Connection>) {
         beginTick()
         guard unsafe connection.pointee.phase == .open else { return }
-        if unsafe connection.pointee.backlog.count > 0 || connection.pointee.pauses.contains(.fence) {
-            // Bytes that NIO had read already when the pause began.
+        if unsafe !connection.pointee.pauses.isEmpty || connection.pointee.backlog.count > 0 {
+            // NIO had begun this read when the pause began; it begins no other one.
             unsafe connection.pointee.backlog.append(bytes)
             return
         }
@@ -102,7 +102,7 @@ extension LoopCore {
                     unsafe handle(connection)
                 }
                 guard unsafe connection.pointee.phase == .open else { return }
-                if unsafe connection.pointee.pauses.contains(.fence) {
+                if unsafe !connection.pointee.pauses.isEmpty {
                     unsafe connection.pointee.backlog.append(cursor.rest)
                     return
                 }

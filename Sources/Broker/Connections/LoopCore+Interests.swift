@@ -76,9 +76,9 @@ extension LoopCore {
         unsafe state.pointee.router.insert(interest)
         if hasOtherLoops {
             unsafe state.pointee.interestsByID[id] = unsafe interest
-            var isEngine = false
-            if case .engine = taker { isEngine = true }
-            tellOthers(.insert(id: id, subject: subject, queue: queue, isEngine: isEngine))
+            var connection: ConnectionID?
+            if case .connection(let taker) = taker { connection = unsafe taker.pointee.id }
+            tellOthers(.insert(id: id, subject: subject, queue: queue, connection: connection))
         }
         return unsafe interest
     }

@@ -10,7 +10,7 @@ extension LoopCore {
         for other in outgoing.indices where other != index { outgoing[other].batch.entries.append(entry) }
     }
 
-    private func tell(_ loop: Int, _ entry: MailboxEntry) {
+    func tell(_ loop: Int, _ entry: MailboxEntry) {
         beginTick()
         outgoing[loop].batch.entries.append(entry)
     }
@@ -49,13 +49,14 @@ extension LoopCore {
         let operation = unsafe state.pointee.operation
         let parcel = outgoing[loop]
         let delivery = unsafe MailboxEntry.Delivery(
-            firstTarget: parcel.batch.targets.count, targetCount: range.count, queue: queue,
+            publisher: publisher?.pointee.id, firstTarget: parcel.batch.targets.count,
+            targetCount: range.count, queue: queue,
             offset: parcel.batch.bytes.count, subjectCount: operation.subject.count,
             replyCount: operation.reply.count, payloadCount: operation.payload.count,
             headerSize: operation.headerSize)
         for position in range {
             unsafe parcel.batch.targets.append(targets[position].id)
-            if case .remote(isEngine: true) = unsafe targets[position].interest.pointee.taker {
+            if case .remote(nil) = unsafe targets[position].interest.pointee.taker {
                 unsafe publisher?.pointee.publishesToEngine = true
                 if let publisher = unsafe publisher, unsafe state.pointee.publishersArePaused {
                     unsafe pause(publisher, .engine)
@@ -70,7 +71,7 @@ extension LoopCore {
         unsafe publisher.pointee.hasWorkElsewhere = true
         // What one tick may gather for a loop is bounded too.
         if mailboxesAreFull || parcel.batch.bytes.count > Mailbox.fullBytes {
-            unsafe publisher.pointee.stall = 10_000_000
+            unsafe publisher.pointee.stall = Self.longestStall
         }
     }
 
@@ -100,11 +101,11 @@ extension LoopCore {
 
     private func take(_ entry: MailboxEntry, of parcel: Mailbox.Parcel) {
         switch entry {
-        case .insert(let id, let subject, let queue, let isEngine):
+        case .insert(let id, let subject, let queue, let connection):
             let interest = InterestPointer.allocate(capacity: 1)
             unsafe interest.initialize(
                 to: Interest(
-                    id: id, taker: .remote(isEngine: isEngine), subject: subject, queue: queue, sid: []))
+                    id: id, taker: .remote(connection), subject: subject, queue: queue, sid: []))
             unsafe state.pointee.interestsByID[id] = unsafe interest
             unsafe state.pointee.router.insert(interest)
         case .remove(let id):
@@ -114,6 +115,14 @@ extension LoopCore {
         case .fence(let connection):
             tell(Int(connection.loop), .fenceReached(connection: connection))
         case .fenceReached(let connection): fenceReached(connection)
+        case .stall(let id):
+            guard let connection = unsafe state.pointee.connections.find(id) else { return }
+            unsafe connection.pointee.stall = Self.longestStall
+            if unsafe connection.pointee.phase == .open { unsafe beginStall(connection) }
+        case .congested(let connection): unsafe state.pointee.congestedElsewhere.insert(connection)
+        case .congestionEnded(let connection):
+            unsafe state.pointee.congestedElsewhere.remove(connection)
+            unsafe state.pointee.congestionHasEnded = engine != nil
         case .pausePublishers: setPublishersPaused(true)
         case .resumePublishers: setPublishersPaused(false)
         }
@@ -134,6 +143,8 @@ extension LoopCore {
         unsafe state.pointee.operation.headerSize = delivery.headerSize
         unsafe state.pointee.operation.tail = unsafe empty
         unsafe state.pointee.operation.sizes = unsafe empty
+        unsafe state.pointee.deliversFor = .otherLoop(delivery.publisher)
+        defer { unsafe state.pointee.deliversFor = .thisLoop }
         for position in delivery.firstTarget..<delivery.firstTarget + delivery.targetCount {
             let id = parcel.batch.targets[position]
             let isTaken = unsafe state.pointee.interestsByID[id].map { unsafe deliverHere(to: $0) } ?? false

@@ -105,7 +105,7 @@ extension LoopCore {
 
     private func congestionEnded(_ connection: UnsafeMutablePointer<Connection>) {
         unsafe connection.pointee.isReportedCongested = false
-        unsafe state.pointee.congestedConnections -= 1
+        if index != 0 { unsafe tell(0, .congestionEnded(connection: connection.pointee.id)) }
         unsafe state.pointee.congestionHasEnded = engine != nil
         beginTick()
     }

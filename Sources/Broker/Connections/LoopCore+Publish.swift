@@ -119,6 +119,11 @@ extension LoopCore {
         }
         if index < plain.count {
             outcome.receivers += plain.count - index
+            if unsafe publisher == nil, unsafe !state.pointee.congestedElsewhere.isEmpty,
+                unsafe isCongestedElsewhere(plain, from: index)
+            {
+                outcome.congested = true
+            }
             unsafe sendAcross(plain, from: index, publisher)
         }
         if unsafe route.pointee.groupEnds.count > 0 {
@@ -182,21 +187,42 @@ extension LoopCore {
         _ outcome: inout DeliveryOutcome
     ) {
         let pending = unsafe receiver.pointee.output.pending
-        guard let publisher = unsafe publisher else {
-            if pending > Self.congestion {
-                outcome.congested = true
-                if unsafe !receiver.pointee.isReportedCongested {
-                    unsafe receiver.pointee.isReportedCongested = true
-                    unsafe state.pointee.congestedConnections += 1
-                }
+        switch unsafe (publisher, state.pointee.deliversFor) {
+        case (let publisher?, _):
+            if pending > options.maxPending / 4 * 3, unsafe publisher != receiver {
+                let pause: UInt64 = pending >= options.maxPending ? 5_000_000 : 2_000_000
+                unsafe publisher.pointee.stall = min(publisher.pointee.stall + pause, Self.longestStall)
             }
-            return
-        }
-        if pending > options.maxPending / 4 * 3, unsafe publisher != receiver {
-            let pause: UInt64 = pending >= options.maxPending ? 5_000_000 : 2_000_000
-            unsafe publisher.pointee.stall = unsafe min(publisher.pointee.stall + pause, 10_000_000)
+        case (nil, .otherLoop(let publisher?)):
+            if pending > options.maxPending / 4 * 3, unsafe state.pointee.lastToldToStall != publisher {
+                // Once a tick is enough.
+                unsafe state.pointee.lastToldToStall = publisher
+                tell(Int(publisher.loop), .stall(connection: publisher))
+            }
+        case (nil, .thisLoop), (nil, .otherLoop(nil)):
+            guard pending > Self.congestion else { return }
+            outcome.congested = true
+            guard unsafe !receiver.pointee.isReportedCongested else { return }
+            unsafe receiver.pointee.isReportedCongested = true
+            if index != 0 { unsafe tell(0, .congested(connection: receiver.pointee.id)) }
         }
     }
+
+    /// True when one of the engine's receivers on other loops has too much pending.
+    private func isCongestedElsewhere(_ targets: UnsafeMutableBufferPointer<Target>, from first: Int) -> Bool
+    {
+        for position in first..<targets.count {
+            if case .remote(let connection?) = unsafe targets[position].interest.pointee.taker,
+                unsafe state.pointee.congestedElsewhere.contains(connection)
+            {
+                return true
+            }
+        }
+        return false
+    }
+
+    /// The most that one read of a publisher earns: 10 ms.
+    static let longestStall: UInt64 = 10_000_000
 
     /// Above this an inbox gets no new message of the streaming engine.
     static let congestion = 4 << 20
@@ -325,14 +351,14 @@ extension LoopCore {
         let headers = operation.headerSize
         guard headers > 0 else {
             unsafe writeHead(
-                &state.pointee.scratch, operation.reply, sizes: operation.sizes, keepsBoth: headers < 0, total
-            )
+                &state.pointee.scratch, operation.reply, sizes: headers < 0 ? operation.sizes : empty,
+                headerSize: -1, total)
             return unsafe OutgoingMessage(
                 head: state.pointee.scratch.bytes, body: operation.payload, hasHeaders: false,
                 strippedHead: empty, strippedBody: empty, size: total, strippedSize: 0)
         }
         unsafe writeHead(
-            &state.pointee.strippedScratch, operation.reply, sizes: empty, keepsBoth: false, total - headers)
+            &state.pointee.strippedScratch, operation.reply, sizes: empty, headerSize: -1, total - headers)
         var message = unsafe OutgoingMessage(
             head: empty, body: operation.tail, hasHeaders: true,
             strippedHead: state.pointee.strippedScratch.bytes,
@@ -340,24 +366,25 @@ extension LoopCore {
             strippedSize: total - headers)
         if unsafe operation.tail.count == 0 {
             unsafe writeHead(
-                &state.pointee.scratch, operation.reply, sizes: operation.sizes, keepsBoth: true, total)
+                &state.pointee.scratch, operation.reply, sizes: operation.sizes, headerSize: headers, total)
             unsafe message.head = unsafe state.pointee.scratch.bytes
             unsafe message.body = unsafe operation.payload
         }
         return message
     }
 
-    /// `[reply ]<sizes as received, single blanks>` or `[reply ]<total>`, and CR LF.
+    /// `[reply ]`, then the sizes as received with single blanks, or written anew if there are none: `headerSize`
+    /// unless it is negative, and `total`; CR LF.
     private func writeHead(
         _ store: inout ByteStore, _ reply: UnsafeRawBufferPointer, sizes: UnsafeRawBufferPointer,
-        keepsBoth: Bool, _ total: Int
+        headerSize: Int, _ total: Int
     ) {
         store.removeAll()
         if reply.count > 0 {
             unsafe store.append(reply)
             store.append(0x20)
         }
-        if keepsBoth, sizes.count > 0 {
+        if sizes.count > 0 {
             var previousWasBlank = false
             for index in sizes.indices {
                 let byte = unsafe sizes[index]
@@ -366,7 +393,11 @@ extension LoopCore {
                 previousWasBlank = isBlank
             }
         } else {
-            for byte in String(total).utf8 { store.append(byte) }
+            if headerSize >= 0 {
+                store.append(decimal: headerSize)
+                store.append(0x20)
+            }
+            store.append(decimal: total)
         }
         store.append(0x0D)
         store.append(0x0A)

@@ -65,6 +65,7 @@ extension LoopCore {
     func resume(_ connection: UnsafeMutablePointer<Connection>, _ reason: PauseReasons) {
         guard unsafe connection.pointee.pauses.contains(reason) else { return }
         unsafe connection.pointee.pauses.remove(reason)
+        if reason == .stall { unsafe state.pointee.stalled.remove(connection.pointee.id) }
         guard unsafe connection.pointee.pauses.isEmpty else { return }
         guard unsafe connection.pointee.backlog.count > 0, unsafe connection.pointee.phase == .open else {
             unsafe connection.pointee.handler.resumeReading()
@@ -86,7 +87,7 @@ extension LoopCore {
         unsafe connection.pointee.stall = 0
         unsafe connection.pointee.stallEnd = unsafe state.pointee.now + length
         unsafe state.pointee.counters.stalledClients += 1
-        unsafe state.pointee.stalled.append(connection.pointee.id)
+        unsafe state.pointee.stalled.insert(connection.pointee.id)
         unsafe pause(connection, .stall)
         unsafe scheduleDeadline(connection)
     }

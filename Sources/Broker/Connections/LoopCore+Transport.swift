@@ -41,7 +41,7 @@ extension LoopCore: MessageTransport {
             switch unsafe interest.pointee.taker {
             case .connection: true
             case .engine: false
-            case .remote(let isEngine): !isEngine
+            case .remote(let connection): connection != nil
             }
         }
     }

@@ -49,7 +49,13 @@ struct LoopCounters: Sendable {
     var finished: [InterestPointer] = unsafe []
     var deadlines = DeadlineHeap<ConnectionID>()
     /// Publishers that wait for a receiver to drain.
-    var stalled: [ConnectionID] = []
+    var stalled: Set<ConnectionID> = []
+    /// On whose behalf messages are delivered now.
+    var deliversFor = Origin.thisLoop
+    /// The publisher of another loop that was told to wait in this tick.
+    var lastToldToStall: ConnectionID?
+    /// On loop 0: connections of other loops that have too much pending for the engine.
+    var congestedElsewhere: Set<ConnectionID> = []
     /// Head lines that must be written anew, and their parts.
     var scratch = ByteStore()
     var strippedScratch = ByteStore()
@@ -64,11 +70,18 @@ struct LoopCounters: Sendable {
     var isContinuing = false
     var congestionHasEnded = false
     var publishersArePaused = false
-    var congestedConnections = 0
     /// Fences on their way: connection and loops that have not answered.
     var fences: [ConnectionID: Int] = [:]
     var isStopping = false
     var random = SystemRandomNumberGenerator()
+
+    /// Where a message comes from.
+    enum Origin {
+        /// A connection of this loop, or the engine here.
+        case thisLoop
+        /// A connection of another loop, or with nil the engine there.
+        case otherLoop(ConnectionID?)
+    }
 
     init(loop: Int) {
         connections = ConnectionTable(loop: loop)
@@ -182,6 +195,7 @@ struct DeferredEngineMessage {
         releaseGone()
         if unsafe state.pointee.router.hasGarbage { unsafe state.pointee.router.collectGarbage() }
         if unsafe state.pointee.congestionHasEnded { wantsMore = true }
+        unsafe state.pointee.lastToldToStall = nil
         unsafe state.pointee.isTickScheduled = false
         armTimer()
         if wantsMore { continueSoon() }

@@ -4,7 +4,8 @@ import Synchronization
 /// One piece of work for another loop.
 enum MailboxEntry {
     /// The sending loop has a new interest.
-    case insert(id: InterestID, subject: [UInt8], queue: [UInt8], isEngine: Bool)
+    /// `connection` is nil for the engine's.
+    case insert(id: InterestID, subject: [UInt8], queue: [UInt8], connection: ConnectionID?)
     /// The sending loop's interest is gone.
     case remove(id: InterestID)
     /// A message for interests of the receiving loop; the bytes are in the batch.
@@ -13,12 +14,19 @@ enum MailboxEntry {
     case fence(connection: ConnectionID)
     /// The answer.
     case fenceReached(connection: ConnectionID)
+    /// The connection of the receiving loop publishes faster than a receiver takes it.
+    case stall(connection: ConnectionID)
+    /// To loop 0: the connection has more pending than the engine should add to, or no more.
+    case congested(connection: ConnectionID)
+    case congestionEnded(connection: ConnectionID)
     /// The streaming engine has too much in flight, or no more.
     case pausePublishers
     case resumePublishers
 
     /// A message and who gets it: ranges of the batch's bytes, and of its list of targets.
     struct Delivery {
+        /// Who published it; nil for the engine.
+        var publisher: ConnectionID?
         var firstTarget: Int
         var targetCount: Int
         /// Not empty: the target is one member of this queue group, and another may take its place.

@@ -46,8 +46,8 @@ struct InterestID: Hashable, Sendable {
         case connection(UnsafeMutablePointer<Connection>)
         /// The streaming engine, under a tag, on this loop.
         case engine(tag: UInt64)
-        /// A connection or the engine of another loop.
-        case remote(isEngine: Bool)
+        /// A connection of another loop, or with nil the engine there.
+        case remote(ConnectionID?)
     }
 
     let id: InterestID

@@ -51,7 +51,21 @@
 
     /// Adds one byte.
     public mutating func append(_ byte: UInt8) {
-        unsafe withUnsafeBytes(of: byte) { unsafe append($0) }
+        if count == capacity { reserve(max(capacity * 2, 64)) }
+        guard let memory = unsafe memory else { preconditionFailure("reserve made room") }
+        unsafe memory[count] = byte
+        count += 1
+    }
+
+    /// Adds the digits of `number`, which must not be negative.
+    public mutating func append(decimal number: Int) {
+        precondition(number >= 0, "sizes are not negative")
+        var divisor = 1
+        while number / divisor >= 10 { divisor *= 10 }
+        while divisor > 0 {
+            append(UInt8(truncatingIfNeeded: 0x30 + number / divisor % 10))
+            divisor /= 10
+        }
     }
 
     /// Forgets the bytes from `newCount` on.

