@@ -54,7 +54,7 @@ let package = Package(
         .executableTarget(
             name: "BrokerCommand",
             dependencies: [
-                "Broker", "BrokerClient", "BrokerProtocol", "Flags", argumentParser, logging, nioCore, nioPosix,
+                "Broker", "BrokerClient", "BrokerLog", "BrokerProtocol", "Flags", argumentParser, logging, nioCore, nioPosix,
                 nioHTTP1,
             ],
             swiftSettings: strict),
@@ -79,7 +79,7 @@ let package = Package(
             swiftSettings: tests),
         .testTarget(
             name: "BrokerCommandTests",
-            dependencies: ["BrokerCommand", "Broker", "BrokerClient", "Flags", logging],
+            dependencies: ["BrokerCommand", "Broker", "BrokerClient", "BrokerLog", "Flags", logging],
             swiftSettings: tests),
     ]
 )
