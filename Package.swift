@@ -28,7 +28,10 @@ let argumentParser: Target.Dependency =
 let package = Package(
     name: "devpie-client-backend",
     products: [
-        .executable(name: "broker", targets: ["BrokerCommand"])
+        .executable(name: "broker", targets: ["BrokerCommand"]),
+        .executable(name: "migrate", targets: ["MigrateCommand"]),
+        .library(name: "Postgres", targets: ["Postgres"]),
+        .library(name: "Migrate", targets: ["Migrate"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
@@ -59,6 +62,12 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .target(name: "Postgres", dependencies: ["CLibPQ", logging], swiftSettings: strict),
+        .target(name: "Migrate", dependencies: ["Postgres"], swiftSettings: strict),
+        .executableTarget(
+            name: "MigrateCommand", dependencies: ["Migrate", "Flags"], swiftSettings: strict),
+
         .testTarget(name: "FlagsTests", dependencies: ["Flags"], swiftSettings: tests),
         .testTarget(
             name: "BrokerProtocolTests", dependencies: ["BrokerProtocol"], exclude: ["Fixtures"],
@@ -80,6 +89,17 @@ let package = Package(
         .testTarget(
             name: "BrokerCommandTests",
             dependencies: ["BrokerCommand", "Broker", "BrokerClient", "BrokerLog", "Flags", logging],
+            swiftSettings: tests),
+        // A PostgreSQL server of the test run's own.
+        .target(name: "PostgresCluster", path: "Tests/PostgresCluster", swiftSettings: tests),
+        .testTarget(
+            name: "PostgresTests", dependencies: ["Postgres", "PostgresCluster"], swiftSettings: tests),
+        .testTarget(
+            name: "MigrateTests", dependencies: ["Migrate", "Postgres", "PostgresCluster"],
+            swiftSettings: tests),
+        .testTarget(
+            name: "MigrateCommandTests",
+            dependencies: ["MigrateCommand", "Migrate", "Postgres", "PostgresCluster"],
             swiftSettings: tests),
     ]
 )

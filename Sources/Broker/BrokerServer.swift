@@ -1,4 +1,5 @@
 import BrokerLog
+import Glibc
 import Logging
 import NIOCore
 import NIOPosix
@@ -54,7 +55,7 @@ public final class BrokerServer: Sendable {
         } catch {
             // The start has failed; that its threads could not be joined changes nothing.
             try? await group.shutdownGracefully()
-            throw BrokerStartError(error)
+            throw BrokerStartError(error, options: options)
         }
     }
 
@@ -64,8 +65,14 @@ public final class BrokerServer: Sendable {
     ) async throws -> BrokerServer {
         let banner = StartBanner(options: options, version: version, logger: streamingLogger)
         banner.starting()
-        let listener = try await ClientListener.start(
-            options: options, serverID: ServerIdentity.random(), group: group, logger: logger)
+        let listener: ClientListener
+        do {
+            listener = try await ClientListener.start(
+                options: options, serverID: ServerIdentity.random(), group: group, logger: logger)
+        } catch let error as IOError {
+            throw BrokerStartError(
+                "cannot listen for clients on \(options.host):\(options.port): \(reason(error))")
+        }
         let streaming: StreamingService
         do {
             streaming = try await StreamingService.start(
@@ -104,8 +111,17 @@ public final class BrokerServer: Sendable {
         }
         let routes = MonitoringRoutes(
             listener: listener, options: options, productVersion: version, extensions: extensions)
-        return try await MonitoringServer.start(
-            host: options.host, port: port, group: group, routes: routes)
+        do {
+            return try await MonitoringServer.start(
+                host: options.host, port: port, group: group, routes: routes)
+        } catch let error as IOError {
+            throw BrokerStartError("cannot listen for monitoring on \(options.host):\(port): \(reason(error))")
+        }
+    }
+
+    /// What the system says of a failed call, without the call.
+    private static func reason(_ error: IOError) -> String {
+        unsafe String(cString: strerror(error.errnoCode))
     }
 
     /// Stops accepting, closes every client, puts the store on disk and ends the threads.
@@ -126,9 +142,18 @@ public struct BrokerStartError: Error, CustomStringConvertible {
     /// The sentence.
     public let description: String
 
-    init(_ error: any Error) {
+    init(_ description: String) { self.description = description }
+
+    init(_ error: any Error, options: BrokerOptions) {
         switch error {
-        case let error as LogError: description = error.description
+        case let error as LogError:
+            if case .otherCluster(let recovered) = error.code {
+                description =
+                    "cluster ID \"\(options.clusterID)\" does not match recovered value of \"\(recovered)\": "
+                    + "start with -cid \(recovered), or with another -dir"
+            } else {
+                description = error.description
+            }
         case let error as BrokerStartError: description = error.description
         default: description = "\(error)"
         }

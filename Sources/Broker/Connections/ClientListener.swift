@@ -105,6 +105,9 @@ final class ClientListener: Sendable {
     /// Closes every client and waits until all are gone.
     func shutdown() async throws {
         await stopAccepting()
-        for index in loops.indices { try await onLoop(index) { $0.stop() } }
+        for reference in loops {
+            let eventLoop = reference.core.eventLoop
+            try await eventLoop.flatSubmit { reference.core.stop() }.get()
+        }
     }
 }

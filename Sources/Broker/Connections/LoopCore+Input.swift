@@ -144,7 +144,7 @@ extension LoopCore {
             unsafe fail(connection, ErrorText.unknownOperation, .protocolViolation)
         case .badArguments(let operation):
             let near = unsafe String(decoding: rest.prefix(32), as: UTF8.self)
-            logger.error("\(label) - process \(operation) Parse Error: \(near.debugDescription)")
+            logger.error("\(label) - \(Self.functionName(operation)) Parse Error: \(near.debugDescription)")
             unsafe finish(connection, .protocolViolation)
         case .controlLineTooLong:
             logger.error("\(label) - maximum control line exceeded: limit \(limits.controlLine)")
@@ -152,6 +152,15 @@ extension LoopCore {
         case .payloadTooLarge(let size):
             logger.error("\(label) - maximum payload exceeded: \(size) vs \(limits.payload)")
             unsafe fail(connection, ErrorText.payloadTooLarge, .payloadTooLarge)
+        }
+    }
+
+    /// As the reference names it in its log.
+    private static func functionName(_ operation: Operation.Kind) -> String {
+        switch operation {
+        case .subscribe: "processSub"
+        case .unsubscribe: "processUnsub"
+        default: "processPub"
         }
     }
 

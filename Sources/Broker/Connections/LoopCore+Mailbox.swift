@@ -45,15 +45,8 @@ extension LoopCore {
         _ targets: UnsafeMutableBufferPointer<Target>, _ range: Range<Int>, to loop: Int, queue: [UInt8],
         _ publisher: UnsafeMutablePointer<Connection>?
     ) {
-        beginTick()
-        let operation = unsafe state.pointee.operation
         let parcel = outgoing[loop]
-        let delivery = unsafe MailboxEntry.Delivery(
-            publisher: publisher?.pointee.id, firstTarget: parcel.batch.targets.count,
-            targetCount: range.count, queue: queue,
-            offset: parcel.batch.bytes.count, subjectCount: operation.subject.count,
-            replyCount: operation.reply.count, payloadCount: operation.payload.count,
-            headerSize: operation.headerSize)
+        let firstTarget = parcel.batch.targets.count
         for position in range {
             unsafe parcel.batch.targets.append(targets[position].id)
             if case .remote(nil) = unsafe targets[position].interest.pointee.taker {
@@ -63,16 +56,31 @@ extension LoopCore {
                 }
             }
         }
-        unsafe parcel.batch.bytes.append(operation.subject)
-        unsafe parcel.batch.bytes.append(operation.reply)
-        unsafe parcel.batch.bytes.append(operation.payload)
-        parcel.batch.entries.append(.deliver(delivery))
+        unsafe enclose(in: parcel, targetsFrom: firstTarget, queue: queue, publisher?.pointee.id)
         guard let publisher = unsafe publisher else { return }
         unsafe publisher.pointee.hasWorkElsewhere = true
         // What one tick may gather for a loop is bounded too.
         if mailboxesAreFull || parcel.batch.bytes.count > Mailbox.fullBytes {
             unsafe publisher.pointee.stall = Self.longestStall
         }
+    }
+
+    /// Puts the publish in `state.operation` into `parcel`, for the targets that were added last.
+    private func enclose(
+        in parcel: Mailbox.Parcel, targetsFrom firstTarget: Int, queue: [UInt8], _ publisher: ConnectionID?
+    ) {
+        beginTick()
+        let operation = unsafe state.pointee.operation
+        let delivery = unsafe MailboxEntry.Delivery(
+            publisher: publisher, firstTarget: firstTarget,
+            targetCount: parcel.batch.targets.count - firstTarget, queue: queue,
+            offset: parcel.batch.bytes.count, subjectCount: operation.subject.count,
+            replyCount: operation.reply.count, payloadCount: operation.payload.count,
+            headerSize: operation.headerSize)
+        unsafe parcel.batch.bytes.append(operation.subject)
+        unsafe parcel.batch.bytes.append(operation.reply)
+        unsafe parcel.batch.bytes.append(operation.payload)
+        parcel.batch.entries.append(.deliver(delivery))
     }
 
     /// Hands everything gathered in this tick to the other loops.
@@ -148,18 +156,32 @@ extension LoopCore {
         for position in delivery.firstTarget..<delivery.firstTarget + delivery.targetCount {
             let id = parcel.batch.targets[position]
             let isTaken = unsafe state.pointee.interestsByID[id].map { unsafe deliverHere(to: $0) } ?? false
-            if !isTaken, !delivery.queue.isEmpty { deliverToAnotherMember(of: delivery.queue) }
+            if !isTaken, !delivery.queue.isEmpty {
+                deliverToAnotherMember(of: delivery.queue, for: delivery.publisher)
+            }
         }
         if unsafe !state.pointee.finished.isEmpty { removeFinished() }
     }
 
-    /// The member that the publishing loop chose is gone: another of its group on this loop takes over.
-    private func deliverToAnotherMember(of queue: [UInt8]) {
+    /// The member that the publishing loop chose is gone: another of its group takes over, one of this loop
+    /// if there is one.
+    private func deliverToAnotherMember(of queue: [UInt8], for publisher: ConnectionID?) {
         let candidates = unsafe state.pointee.router.matches(state.pointee.operation.subject)
         for index in unsafe candidates.indices {
             let interest = unsafe candidates[index]
             guard unsafe interest.pointee.queue == queue else { continue }
             if case .connection = unsafe interest.pointee.taker, unsafe deliverHere(to: interest) { return }
+        }
+        for index in unsafe candidates.indices {
+            let interest = unsafe candidates[index]
+            guard unsafe interest.pointee.queue == queue else { continue }
+            if case .remote = unsafe interest.pointee.taker {
+                let parcel = unsafe outgoing[interest.pointee.id.loop]
+                unsafe parcel.batch.targets.append(interest.pointee.id)
+                enclose(
+                    in: parcel, targetsFrom: parcel.batch.targets.count - 1, queue: queue, publisher)
+                return
+            }
         }
     }
 

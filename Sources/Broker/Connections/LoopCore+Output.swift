@@ -7,6 +7,8 @@ extension LoopCore {
     private static let bytesPerWrite = 1 << 20
     /// How long a connection that failed may take to receive the reason and close.
     private static let lingerNanoseconds: UInt64 = 1_000_000_000
+    /// The same when the broker ends, which should not take long.
+    private static let lingerAtShutdownNanoseconds: UInt64 = 250_000_000
 
     func send(_ bytes: UnsafeRawBufferPointer, to connection: UnsafeMutablePointer<Connection>) {
         guard unsafe connection.pointee.phase == .open else { return }
@@ -123,7 +125,9 @@ extension LoopCore {
         guard unsafe connection.pointee.phase == .open else { return }
         unsafe leave(connection, reason)
         unsafe connection.pointee.phase = .flushing
-        unsafe connection.pointee.lingerDeadline = unsafe state.pointee.now + Self.lingerNanoseconds
+        let linger =
+            reason == .serverShutdown ? Self.lingerAtShutdownNanoseconds : Self.lingerNanoseconds
+        unsafe connection.pointee.lingerDeadline = unsafe state.pointee.now + linger
         unsafe scheduleDeadline(connection)
         // Input is read on, and thrown away, so that the client's bytes do not make the kernel reset the
         // connection before it has read the reason.
@@ -152,13 +156,21 @@ extension LoopCore {
                     unsafe "\(connection.pointee.label) - Slow Consumer Detected: MaxPending of \(options.maxPending) Exceeded"
                 )
             } else {
-                let milliseconds = options.writeDeadlineNanoseconds / 1_000_000
-                logger.info(
-                    unsafe "\(connection.pointee.label) - Slow Consumer Detected: WriteDeadline of \(milliseconds)ms exceeded with \(connection.pointee.output.bytesInFlight) total bytes."
+                let deadline = Self.durationText(options.writeDeadlineNanoseconds)
+                let output = unsafe (
+                    connection.pointee.output.chunksInFlight, connection.pointee.output.bytesInFlight
+                )
+                unsafe logger.info(
+                    "\(connection.pointee.label) - Slow Consumer Detected: WriteDeadline of \(deadline) exceeded with \(output.0) chunks of \(output.1) total bytes."
                 )
             }
         }
         unsafe close(connection, reason)
+    }
+
+    /// Whole seconds as `10s`, other times in milliseconds.
+    private static func durationText(_ nanoseconds: UInt64) -> String {
+        nanoseconds % 1_000_000_000 == 0 ? "\(nanoseconds / 1_000_000_000)s" : "\(nanoseconds / 1_000_000)ms"
     }
 
     /// Closes the socket at the end of the tick, without more output.

@@ -31,13 +31,13 @@ extension LoopCore {
             unsafe finish(publisher, .protocolViolation)
             return
         }
-        unsafe state.pointee.counters.inMessages &+= 1
-        unsafe state.pointee.counters.inBytes &+= UInt64(state.pointee.operation.payload.count)
         if unsafe mayBeReserved(reply) || mayBeReserved(subject),
             unsafe refuseReserved(publisher, subject, reply)
         {
             return
         }
+        unsafe state.pointee.counters.inMessages &+= 1
+        unsafe state.pointee.counters.inBytes &+= UInt64(state.pointee.operation.payload.count)
         if unsafe publisher.pointee.isPedantic, unsafe !Subject.isValidLiteral(subject) {
             unsafe sendError(ErrorText.invalidPublishSubject, to: publisher)
         }

@@ -73,6 +73,8 @@ struct LoopCounters: Sendable {
     /// Fences on their way: connection and loops that have not answered.
     var fences: [ConnectionID: Int] = [:]
     var isStopping = false
+    /// Kept when the loop is stopping and the last connection is gone.
+    var allGone: EventLoopPromise<Void>?
     var random = SystemRandomNumberGenerator()
 
     /// Where a message comes from.
@@ -193,6 +195,11 @@ struct DeferredEngineMessage {
         flushDirty()
         if hasOtherLoops { handOver() }
         releaseGone()
+        if let allGone = unsafe state.pointee.allGone, unsafe state.pointee.connections.count == 0 {
+            unsafe state.pointee.allGone = nil
+            timer?.cancel()
+            allGone.succeed()
+        }
         if unsafe state.pointee.router.hasGarbage { unsafe state.pointee.router.collectGarbage() }
         if unsafe state.pointee.congestionHasEnded { wantsMore = true }
         unsafe state.pointee.lastToldToStall = nil
@@ -254,7 +261,7 @@ struct DeferredEngineMessage {
     /// Sees to it that `timeReached` runs at the earliest deadline.
     func armTimer() {
         let earliest = unsafe min(state.pointee.deadlines.earliest ?? .max, engine?.nextDeadline() ?? .max)
-        guard earliest < timerDeadline, unsafe !state.pointee.isStopping else { return }
+        guard earliest < timerDeadline else { return }
         timer?.cancel()
         timerDeadline = earliest
         timer = eventLoop.assumeIsolated().scheduleTask(
@@ -274,14 +281,15 @@ struct DeferredEngineMessage {
         }
     }
 
-    /// Ends the loop's work: all connections are closed, what they have queued goes out first if the socket
-    /// takes it at once.
-    func stop() {
+    /// Ends the loop's work: sends every client what is queued for it and closes the connection. The future
+    /// is done when all are gone, at the latest when their time to linger is over.
+    func stop() -> EventLoopFuture<Void> {
+        let promise = eventLoop.makePromise(of: Void.self)
         unsafe state.pointee.isStopping = true
-        timer?.cancel()
-        timer = nil
+        unsafe state.pointee.allGone = promise
         beginTick()
         let connections = unsafe state.pointee.connections.all
-        for index in unsafe connections.indices { unsafe close(connections[index], .serverShutdown) }
+        for index in unsafe connections.indices { unsafe finish(connections[index], .serverShutdown) }
+        return promise.futureResult
     }
 }

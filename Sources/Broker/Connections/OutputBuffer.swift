@@ -45,6 +45,9 @@ struct OutputChunks {
     private var inFlight: [ByteBuffer] = []
     private(set) var bytesInFlight = 0
 
+    /// Pieces handed to SwiftNIO and not yet on the socket.
+    var chunksInFlight: Int { inFlight.count }
+
     /// Bytes queued and not yet taken by the socket.
     var pending: Int { bytesInFlight + queued }
 

@@ -14,8 +14,8 @@ extension StreamingEngine {
         guard let message = unsafe PubMsg(decoding: payload) else {
             // A control message of the original's partitioning is decodable only as such.
             if unsafe ControlMessage.isControlMessage(payload) { return }
-            let none = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
-            return unsafe refusePublish(StreamingErrorText.invalidPublishRequest, guid: none, reply: reply)
+            return unsafe refusePublish(
+                StreamingErrorText.invalidPublishRequest, guid: PubMsg.guid(ofMalformed: payload), reply: reply)
         }
         inMessages &+= 1
         inBytes &+= UInt64(payload.count)

@@ -152,7 +152,7 @@ extension StreamingEngine {
         case .lastReceived: return first > last ? last : last - 1
         case .timeDeltaStart:
             let (time, overflow) = clock.wall().subtractingReportingOverflow(request.startTimeDelta)
-            switch log.sequence(channel.id, atOrAfter: overflow ? 0 : time) {
+            switch log.sequence(channel.id, atOrAfter: overflow ? (request.startTimeDelta < 0 ? .max : .min) : time) {
             case .found(let sequence): return min(sequence - 1, last)
             case .end: return last
             case .loading: return nil

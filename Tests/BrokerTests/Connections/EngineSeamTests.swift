@@ -54,16 +54,14 @@ struct EngineSeamTests {
     @Test("a listening engine gets messages without headers, and its answers go out", arguments: [1, 3])
     func roundTrip(loops: Int) async throws {
         let calls = Calls()
-        try await CoreFixture.run(
-            loops: loops,
-            prepare: { core in
-                core.engine = calls.engine { message in
-                    let outcome = core.publish(message.reply, "echo " + message.payload)
-                    #expect(outcome.receivers == (message.reply.isEmpty ? 0 : 1))
-                }
-                core.listen(on: Array("svc.>".utf8), tag: 7)
+        let prepare: @Sendable (LoopCore) -> Void = { core in
+            core.engine = calls.engine { message in
+                let outcome = core.publish(message.reply, "echo " + message.payload)
+                #expect(outcome.receivers == (message.reply.isEmpty ? 0 : 1))
             }
-        ) { core in
+            core.listen(on: Array("svc.>".utf8), tag: 7)
+        }
+        try await CoreFixture.run(loops: loops, prepare: prepare) { core in
             var clients: [RawClient] = []
             for _ in 0..<loops {
                 clients.append(
@@ -98,20 +96,19 @@ struct EngineSeamTests {
     func recursion() async throws {
         let calls = Calls()
         let depth = Mutex(0)
-        try await CoreFixture.run(
-            prepare: { core in
-                core.engine = calls.engine { message in
-                    let now = depth.withLock { depth in
-                        depth += 1
-                        return depth
-                    }
-                    #expect(now == 1)
-                    if message.payload.count < 5 { core.publish("self", message.payload + "x") }
-                    depth.withLock { $0 -= 1 }
+        let prepare: @Sendable (LoopCore) -> Void = { core in
+            core.engine = calls.engine { message in
+                let now = depth.withLock { depth in
+                    depth += 1
+                    return depth
                 }
-                core.listen(on: Array("self".utf8), tag: 1)
+                #expect(now == 1)
+                if message.payload.count < 5 { core.publish("self", message.payload + "x") }
+                depth.withLock { $0 -= 1 }
             }
-        ) { core in
+            core.listen(on: Array("self".utf8), tag: 1)
+        }
+        try await CoreFixture.run(prepare: prepare) { core in
             let client = try await RawClient.ready(port: core.port)
             client.send("PUB self 1\r\nx\r\n")
             while calls.messages.count < 5 { await Task.yield() }
@@ -122,17 +119,16 @@ struct EngineSeamTests {
     @Test("it may listen and stop listening while it is called; the message goes to all tags of before")
     func changes() async throws {
         let calls = Calls()
-        try await CoreFixture.run(
-            prepare: { core in
-                core.engine = calls.engine { message in
-                    core.stopListening(on: Array("a.*".utf8), tag: 1)
-                    core.stopListening(on: Array("a.b".utf8), tag: 2)
-                    core.listen(on: Array("a.b".utf8), tag: 3)
-                }
-                core.listen(on: Array("a.*".utf8), tag: 1)
-                core.listen(on: Array("a.b".utf8), tag: 2)
+        let prepare: @Sendable (LoopCore) -> Void = { core in
+            core.engine = calls.engine { message in
+                core.stopListening(on: Array("a.*".utf8), tag: 1)
+                core.stopListening(on: Array("a.b".utf8), tag: 2)
+                core.listen(on: Array("a.b".utf8), tag: 3)
             }
-        ) { core in
+            core.listen(on: Array("a.*".utf8), tag: 1)
+            core.listen(on: Array("a.b".utf8), tag: 2)
+        }
+        try await CoreFixture.run(prepare: prepare) { core in
             let client = try await RawClient.ready(port: core.port)
             client.send("PUB a.b 0\r\n\r\nPUB a.b 0\r\n\r\n")
             #expect(try await client.untilPong() == "")
@@ -143,13 +139,11 @@ struct EngineSeamTests {
 
     @Test("it learns whether somebody would receive a message", arguments: [1, 3])
     func receivers(loops: Int) async throws {
-        try await CoreFixture.run(
-            loops: loops,
-            prepare: { core in
-                core.engine = Calls().engine()
-                core.listen(on: Array("in.*".utf8), tag: 1)
-            }
-        ) { core in
+        let prepare: @Sendable (LoopCore) -> Void = { core in
+            core.engine = Calls().engine()
+            core.listen(on: Array("in.*".utf8), tag: 1)
+        }
+        try await CoreFixture.run(loops: loops, prepare: prepare) { core in
             func hasReceiver(_ subject: String) async throws -> Bool {
                 try await core.onLoop(0) { core in
                     Array(subject.utf8).withUnsafeBytes { core.hasReceiver(for: $0) }
@@ -174,13 +168,11 @@ struct EngineSeamTests {
         "publishers that it pauses are not read, others are; afterwards nothing is lost", arguments: [1, 3])
     func pause(loops: Int) async throws {
         let calls = Calls()
-        try await CoreFixture.run(
-            loops: loops,
-            prepare: { core in
-                core.engine = calls.engine()
-                core.listen(on: Array("svc".utf8), tag: 1)
-            }
-        ) { core in
+        let prepare: @Sendable (LoopCore) -> Void = { core in
+            core.engine = calls.engine()
+            core.listen(on: Array("svc".utf8), tag: 1)
+        }
+        try await CoreFixture.run(loops: loops, prepare: prepare) { core in
             var publishers: [RawClient] = []
             for _ in 0..<loops {
                 let publisher = try await RawClient.ready(port: core.port)
@@ -214,7 +206,8 @@ struct EngineSeamTests {
         arguments: [1, 3])
     func congestion(loops: Int) async throws {
         let calls = Calls()
-        try await CoreFixture.run(loops: loops, prepare: { $0.engine = calls.engine() }) { core in
+        let prepare: @Sendable (LoopCore) -> Void = { $0.engine = calls.engine() }
+        try await CoreFixture.run(loops: loops, prepare: prepare) { core in
             var readers: [RawClient] = []
             for _ in 0..<loops {
                 let reader = try await RawClient.open(port: core.port, reading: false)

@@ -148,9 +148,10 @@ final class RawClient: Sendable {
             return nil
         }
         let text = bytes.dropLast(end.count).text
-        guard text.hasPrefix("PING\r\n") || text.hasSuffix("\nPING\r\n") else { return text }
+        let lines = text.split(separator: "\r\n", omittingEmptySubsequences: false)
+        guard lines.contains("PING") else { return text }
         send("PONG\r\n")
-        return text.hasPrefix("PING\r\n") ? String(text.dropFirst(5)) : String(text.dropLast(5))
+        return lines.filter { $0 != "PING" }.joined(separator: "\r\n")
     }
 
     private func take(_ length: ([UInt8]) -> Int?) async throws -> [UInt8] {

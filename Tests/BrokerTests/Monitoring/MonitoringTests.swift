@@ -60,29 +60,31 @@ struct MonitoringTests {
             #expect(answer.headers.contains("Content-Type: application/json"))
             #expect(answer.headers.contains("Access-Control-Allow-Origin: *"))
             #expect(answer.body.hasPrefix("{\n  \"server_id\": \"NTEST\",\n"))
-            let object = try JSONDecoder().decode(Varz.self, from: Data(answer.body.utf8))
+            let decoder = JSONDecoder()
+            decoder.keyDecodingStrategy = .convertFromSnakeCase
+            let object = try decoder.decode(Varz.self, from: Data(answer.body.utf8))
             #expect(object.connections == 2)
-            #expect(object.total_connections == 2)
-            #expect(object.in_msgs == 2)
-            #expect(object.in_bytes == 5)
-            #expect(object.out_msgs == 3)
-            #expect(object.out_bytes == 8)
+            #expect(object.totalConnections == 2)
+            #expect(object.inMsgs == 2)
+            #expect(object.inBytes == 5)
+            #expect(object.outMsgs == 3)
+            #expect(object.outBytes == 8)
             #expect(object.subscriptions == 2)
-            #expect(object.http_req_stats == ["/varz": 2])
+            #expect(object.httpReqStats == ["/varz": 2])
             #expect(object.mem > 1_000_000)
             #expect(object.port == core.port)
-            #expect(object.http_port == port)
-            #expect(object.ping_interval == 120_000_000_000)
+            #expect(object.httpPort == port)
+            #expect(object.pingInterval == 120_000_000_000)
         }
     }
 
     private struct Varz: Decodable {
-        var connections, total_connections, in_msgs, in_bytes, out_msgs, out_bytes, subscriptions: Int
-        var mem, port, http_port, ping_interval, cores, slow_consumers, stale_connections,
-            stalled_clients: Int
-        var max_payload, max_pending, max_control_line, max_connections, ping_max, write_deadline: Int
-        var cpu, auth_timeout: Double
-        var http_req_stats: [String: Int]
+        var connections, totalConnections, inMsgs, inBytes, outMsgs, outBytes, subscriptions: Int
+        var mem, port, httpPort, pingInterval, cores, slowConsumers, staleConnections,
+            stalledClients: Int
+        var maxPayload, maxPending, maxControlLine, maxConnections, pingMax, writeDeadline: Int
+        var cpu, authTimeout: Double
+        var httpReqStats: [String: Int]
     }
 
     @Test("health is compact, and says why the broker is not ready")

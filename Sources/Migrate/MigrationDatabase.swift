@@ -1,0 +1,242 @@
+import Postgres
+
+/// The database that is migrated: one session for the lock, the bookkeeping and the migrations themselves
+/// (`specs/migrate.md` 3).
+final class MigrationDatabase: Sendable {
+    let connection: PostgresConnection
+    let url: DatabaseURL
+    /// The resolved schema of the bookkeeping table.
+    let schema: String
+    let lockID: Int64
+    private let report: @Sendable (MigrationEvent) -> Void
+
+    private init(
+        _ connection: PostgresConnection, url: DatabaseURL, schema: String, lockID: Int64,
+        report: @escaping @Sendable (MigrationEvent) -> Void
+    ) {
+        self.connection = connection
+        self.url = url
+        self.schema = schema
+        self.lockID = lockID
+        self.report = report
+    }
+
+    /// The bookkeeping table as SQL names it.
+    var table: String { "\(schema.quotedIdentifier).\(url.table.name.quotedIdentifier)" }
+    /// The history beside it.
+    var historyTable: String {
+        "\(schema.quotedIdentifier).\((url.table.name + "_history").quotedIdentifier)"
+    }
+
+    // MARK: Opening
+
+    /// Connects and works out the names; touches nothing.
+    ///
+    /// - Throws: `MigrationError` with the original's words and its prefix `failed to open database: `.
+    static func connect(
+        _ url: DatabaseURL, report: @escaping @Sendable (MigrationEvent) -> Void
+    ) async throws -> MigrationDatabase {
+        var configuration = url.configuration
+        configuration.onNotice = { report(.notice(severity: $0.severity, message: $0.message)) }
+        let connection: PostgresConnection
+        do {
+            connection = try await PostgresConnection.open(configuration)
+        } catch let error as PostgresError {
+            throw MigrationError(
+                .connection, "failed to open database: \(error.connectingText)", cause: error)
+        }
+        do {
+            let row = try await connection.query("SELECT CURRENT_SCHEMA(), CURRENT_DATABASE()")[0]
+            let (current, name) = try row.decode(String?.self, String.self)
+            guard let schema = url.table.schema ?? current, !schema.isEmpty else {
+                throw MigrationError(.connection, "failed to open database: no schema")
+            }
+            let lockName = url.lockName.isEmpty ? name : url.lockName
+            return MigrationDatabase(
+                connection, url: url, schema: schema,
+                lockID: LockID.number(schema, url.table.name, lockName), report: report)
+        } catch let error as PostgresError {
+            throw MigrationError(.connection, "failed to open database: \(error.driverText)", cause: error)
+        }
+    }
+
+    /// Under the lock: makes the bookkeeping table if it is missing.
+    ///
+    /// - Parameter lockTimeout: How long to wait for the lock; `nil` waits as long as it takes.
+    func prepare(lockTimeout: Duration?) async throws {
+        do {
+            try await lock(timeout: lockTimeout)
+            let isThere: Bool
+            do {
+                isThere = try await exists(url.table.name)
+            } catch let error as PostgresError {
+                throw Self.bookkeeping(error, "SELECT COUNT(1) FROM information_schema.tables")
+            }
+            if !isThere {
+                try await bookkeep(
+                    "CREATE TABLE IF NOT EXISTS \(table) (version bigint not null primary key, dirty boolean not null)"
+                )
+            }
+        } catch var error as MigrationError {
+            error.messageBytes = Array("failed to open database: ".utf8) + error.messageBytes
+            throw error
+        }
+        await unlock()
+    }
+
+    /// Whether the schema has a table of this name.
+    func exists(_ name: String) async throws -> Bool {
+        try await connection.query(
+            """
+            SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+              WHERE n.nspname = \(schema) AND c.relname = \(name) AND c.relkind IN ('r', 'p', 'v', 'f'))
+            """
+        )[0].decode(0, as: Bool.self)
+    }
+
+    // MARK: The lock
+
+    /// Takes the advisory lock by asking again and again: a waiter inside the server would hold a snapshot, and
+    /// `CREATE INDEX CONCURRENTLY` of the holder would wait for it, for ever.
+    func lock(timeout: Duration?) async throws {
+        let clock = ContinuousClock()
+        let deadline = timeout.map { clock.now.advanced(by: $0) }
+        var pause = Duration.milliseconds(100)
+        var isFirst = true
+        while true {
+            do {
+                let isTaken = try await connection.query("SELECT pg_try_advisory_lock(\(lockID))")[0]
+                    .decode(0, as: Bool.self)
+                if isTaken { return }
+            } catch let error as PostgresError {
+                throw MigrationError(
+                    .bookkeeping,
+                    "try lock failed in line 0: SELECT pg_advisory_lock($1) (details: \(error.driverText))")
+            }
+            if isFirst { report(.waitingForLock(id: lockID)) }
+            isFirst = false
+            if let deadline, clock.now >= deadline {
+                throw MigrationError(
+                    .lockTimeout, "timeout: can't acquire database lock",
+                    hints: [
+                        "Another run holds the lock \(lockID); pg_locks shows it as classid 0, objid \(lockID)."
+                    ])
+            }
+            try await Task.sleep(for: deadline.map { min(pause, clock.now.duration(to: $0)) } ?? pause)
+            pause = min(pause * 2, .seconds(1))
+        }
+    }
+
+    /// Releases the lock; `false` when the session is gone, and the lock with it.
+    @discardableResult
+    func unlock() async -> Bool {
+        do {
+            try await connection.query("SELECT pg_advisory_unlock(\(lockID))")
+            return true
+        } catch {
+            return false
+        }
+    }
+
+    // MARK: The version
+
+    /// The version, −1 for none, and whether a migration to it is unfinished.
+    func readVersion() async throws -> (version: Int64, isDirty: Bool) {
+        let statement = "SELECT version, dirty FROM \(table) LIMIT 1"
+        do {
+            guard let row = try await connection.query(PostgresQuery(unsafeSQL: statement)).first else {
+                return (-1, false)
+            }
+            return try row.decode(Int64.self, Bool.self)
+        } catch let error as PostgresError {
+            // Undefined table: it was dropped, or nobody has migrated here yet.
+            if error.sqlState == "42P01" { return (-1, false) }
+            throw Self.bookkeeping(error, statement)
+        }
+    }
+
+    /// Writes the version in one transaction, together with `extra` statements.
+    ///
+    /// - Parameter isInTransaction: A transaction is open, and the record is part of it; it is committed.
+    func record(
+        _ version: Int64, isDirty: Bool, extra: [String] = [], isInTransaction: Bool = false
+    ) async throws {
+        var statements = isInTransaction ? [] : ["BEGIN"]
+        statements.append("TRUNCATE \(table)")
+        var shown = statements
+        if version >= 0 || isDirty {
+            statements.append("INSERT INTO \(table) (version, dirty) VALUES (\(version), \(isDirty))")
+            shown.append("INSERT INTO \(table) (version, dirty) VALUES ($1, $2)")
+        }
+        statements += extra
+        shown += extra
+        statements.append("COMMIT")
+        shown.append("COMMIT")
+        do {
+            try await connection.execute(script: statements.joined(separator: ";\n"))
+        } catch let error as PostgresError {
+            await rollBack()
+            throw Self.bookkeeping(error, shown[min(error.completedStatements, shown.count - 1)])
+        }
+    }
+
+    /// Runs one statement of our own.
+    func bookkeep(_ statement: String) async throws {
+        do {
+            try await connection.execute(script: statement)
+        } catch let error as PostgresError {
+            await rollBack()
+            throw Self.bookkeeping(error, statement)
+        }
+    }
+
+    func rollBack() async {
+        guard connection.transactionStatus == .failed || connection.transactionStatus == .inTransaction else {
+            return
+        }
+        do {
+            try await connection.query("ROLLBACK")
+        } catch {
+            // The end of the session rolls back as well.
+            connection.close()
+        }
+    }
+
+    static func bookkeeping(_ error: PostgresError, _ statement: String) -> MigrationError {
+        MigrationError(.bookkeeping, "\(error.driverText) in line 0: \(statement)", cause: error)
+    }
+
+    // MARK: Dropping
+
+    /// Drops every table of the current schema (`specs/migrate.md` 3.9).
+    func dropTables() async throws {
+        let listing =
+            "SELECT table_name FROM information_schema.tables WHERE table_schema=(SELECT current_schema()) "
+            + "AND table_type='BASE TABLE'"
+        let names: [String]
+        do {
+            names = try await connection.query(PostgresQuery(unsafeSQL: listing)).map {
+                try $0.decode(0, as: String.self)
+            }
+        } catch let error as PostgresError {
+            throw Self.bookkeeping(error, listing)
+        }
+        for name in names { try await bookkeep("DROP TABLE IF EXISTS \(name.quotedIdentifier) CASCADE") }
+    }
+}
+
+extension String {
+    var quotedIdentifier: String { PostgresQuery.quotedIdentifier(self) }
+
+    /// A string literal of SQL, whatever `standard_conforming_strings` a migration may have left behind.
+    var quotedLiteral: String {
+        var quoted = ""
+        var hasBackslash = false
+        for scalar in unicodeScalars {
+            if scalar == "'" || scalar == "\\" { quoted.unicodeScalars.append(scalar) }
+            if scalar == "\\" { hasBackslash = true }
+            quoted.unicodeScalars.append(scalar)
+        }
+        return (hasBackslash ? "E'" : "'") + quoted + "'"
+    }
+}

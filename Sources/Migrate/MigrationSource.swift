@@ -1,0 +1,130 @@
+import Glibc
+
+/// A directory of migrations: listed once when it is opened, its files read when they are run.
+public struct MigrationSource: Sendable {
+    /// One version: the file of each direction that there is.
+    public struct Entry: Sendable {
+        /// The version.
+        public let version: Int64
+        /// The file that leads to the version.
+        public internal(set) var up: MigrationFile?
+        /// The file that leads back from it.
+        public internal(set) var down: MigrationFile?
+
+        func file(_ direction: MigrationDirection) -> MigrationFile? { direction == .up ? up : down }
+    }
+
+    /// The directory, absolute.
+    public let directory: String
+    /// The versions in ascending order.
+    public let entries: [Entry]
+    /// Names that are nearly migrations, with the reason why they are none.
+    public let remarks: [String]
+
+    /// Opens the directory of a source URL.
+    ///
+    /// - Parameters:
+    ///   - url: `file://…`; relative paths are relative to the working directory.
+    ///   - isFromPath: The URL was made from a path: what is no URL is then taken for a path as it stands.
+    /// - Throws: `MigrationError` in golang-migrate's words.
+    public init(url: String, isFromPath: Bool = false) throws(MigrationError) {
+        guard !url.isEmpty else {
+            throw MigrationError(
+                .source, "failed to parse scheme from source URL: URL cannot be empty",
+                hints: ["Say where the migrations are: -path DIRECTORY"])
+        }
+        guard let colon = url.utf8.firstIndex(of: UInt8(ascii: ":")), colon != url.startIndex else {
+            throw MigrationError(.source, "failed to parse scheme from source URL: no scheme")
+        }
+        guard url[..<colon].lowercased() == "file" else {
+            throw MigrationError(
+                .source,
+                "failed to open source, \"\(url)\": source driver: unknown driver '\(url[..<colon])' (forgotten import?)"
+            )
+        }
+        var path: String
+        do {
+            let parsed = try GoURL(url)
+            path = parsed.opaque.isEmpty ? parsed.host + parsed.path : parsed.opaque
+        } catch {
+            guard isFromPath else {
+                throw MigrationError(
+                    .source, "failed to open source, \"\(url)\": parse \"\(url)\": \(error.reason)")
+            }
+            path = String(url.dropFirst("file://".count))
+        }
+        do {
+            try self.init(directory: path.isEmpty ? "." : path)
+        } catch {
+            throw MigrationError(.source, "failed to open source, \"\(url)\": \(error.message)")
+        }
+    }
+
+    /// Opens a directory.
+    ///
+    /// - Throws: `MigrationError` when it cannot be read, or two files have one version and direction.
+    public init(directory: String) throws(MigrationError) {
+        self.directory = Directory.absolute(directory)
+        let names: [String]
+        do {
+            names = try Directory.fileNames(self.directory)
+        } catch {
+            throw MigrationError(.source, "open .: \(error.reason)")
+        }
+        var found: [Int64: Entry] = [:]
+        var remarks: [String] = []
+        for name in names {
+            switch MigrationFile.read(name) {
+            case .other:
+                if let remark = Self.remark(name) { remarks.append(remark) }
+            case .tooLarge:
+                throw MigrationError(
+                    .source, "the version of \(name) is too large: at most 9223372036854775807")
+            case .migration(let file):
+                var entry = found[file.version] ?? Entry(version: file.version)
+                guard entry.file(file.direction) == nil else {
+                    throw MigrationError(.source, "duplicate migration file: \(name)")
+                }
+                if file.direction == .up { entry.up = file } else { entry.down = file }
+                found[file.version] = entry
+            }
+        }
+        entries = found.values.sorted { $0.version < $1.version }
+        self.remarks = remarks
+    }
+
+    /// Why a file is passed over although its author may have meant a migration.
+    private static func remark(_ name: String) -> String? {
+        let lower = name.lowercased()
+        guard lower.contains(".up.") || lower.contains(".down.") else { return nil }
+        if case .migration = MigrationFile.read(lower) {
+            return "\(name) is no migration: up and down are written in small letters"
+        }
+        return "\(name) is no migration: its name is not VERSION_NAME.up.sql or VERSION_NAME.down.sql"
+    }
+
+    /// The place of a version among the entries.
+    func index(of version: Int64) -> Int? { entries.firstIndex { $0.version == version } }
+
+    /// The text of a file.
+    ///
+    /// - Throws: `MigrationError` when it cannot be read or holds a NUL byte.
+    public func read(_ file: MigrationFile) throws(MigrationError) -> [UInt8] {
+        let body: [UInt8]
+        do {
+            body = try Directory.contents("\(directory)/\(file.fileName)")
+        } catch {
+            throw MigrationError(.source, "open \(file.fileName): \(error.reason)")
+        }
+        if let offset = body.firstIndex(of: 0) {
+            throw MigrationError(
+                .source,
+                "read \(file.fileName): there is a NUL byte at offset \(offset), and the server would stop there; "
+                    + "is the file UTF-16?")
+        }
+        return body
+    }
+
+    /// Asks the kernel to read a file ahead.
+    func prefetch(_ file: MigrationFile) { Directory.prefetch("\(directory)/\(file.fileName)") }
+}

@@ -1,0 +1,164 @@
+import CLibPQ
+
+/// Something that a session does for one caller: a query, a script, a pipeline, a stream of rows.
+// @unchecked: every variable is guarded by the lock of the session that the operation was given to.
+final class Operation: @unchecked Sendable {
+    /// What goes to the server.
+    enum Request: Sendable {
+        /// SQL for the simple protocol, ending in a NUL byte; it may hold several statements.
+        case simple([UInt8])
+        case statement(PostgresStatement)
+        case prepare(name: String, sql: String)
+        case pipeline([PostgresStatement])
+    }
+
+    /// What becomes of the results.
+    enum Mode: Sendable {
+        /// All of them are kept.
+        case collect
+        /// They are counted and dropped.
+        case discard
+        /// Rows are handed over as they come.
+        case stream
+    }
+
+    enum CancelReason: Sendable {
+        /// The caller's task was cancelled.
+        case task
+        /// The time for the statement passed.
+        case timeout
+        /// The caller needs no more rows.
+        case abandoned
+    }
+
+    typealias Outcome = Result<[PostgresResult], any Error>
+
+    private(set) var request: Request?
+    let mode: Mode
+    let timeout: Duration?
+
+    /// Who waits for the end. A stream has none: its consumer waits in `rowWaiter`.
+    var continuation: CheckedContinuation<Outcome, Never>?
+    var results: [PostgresResult] = []
+    var completedStatements = 0
+    var failure: PostgresError?
+    var cancelReason: CancelReason?
+    /// The server has said all about it.
+    var hasEnded = false
+    var timer: UInt64?
+    var isCopyingOut = false
+
+    // Streams.
+    var rows: [PostgresRow] = []
+    var columns: [PostgresColumn]?
+    var rowWaiter: CheckedContinuation<Result<[PostgresRow]?, any Error>, Never>?
+    var streamEnd: Outcome?
+    /// The consumer lags; the socket is not read.
+    var isPaused = false
+
+    init(_ request: Request, mode: Mode = .collect, timeout: Duration? = nil) {
+        self.request = request
+        self.mode = mode
+        self.timeout = timeout
+    }
+
+    /// Hands the request over to be sent. A script may be many megabytes: libpq has its own copy then.
+    func takeRequest() -> Request? {
+        defer { request = nil }
+        return request
+    }
+
+    /// What to tell the caller.
+    var outcome: Outcome {
+        guard let failure else { return .success(results) }
+        if failure.sqlState == "57014" {
+            switch cancelReason {
+            case .task, .abandoned: return .failure(CancellationError())
+            case .timeout:
+                return .failure(
+                    PostgresError(
+                        .timedOut,
+                        "the statement took longer than \(timeout.map { "\($0)" } ?? "its time") and was cancelled",
+                        server: failure.server, completedStatements: completedStatements))
+            case nil: break
+            }
+        }
+        return .failure(failure)
+    }
+}
+
+/// The parameters of one statement in the form that libpq takes: all bytes in one block, each value ending in NUL.
+struct ParameterBlock {
+    private var bytes: ContiguousArray<UInt8> = []
+    /// Where each value begins in `bytes`; `nil` is NULL.
+    private var offsets: [Int?] = []
+    private(set) var types: [Oid] = []
+    private var lengths: [Int32] = []
+    private var formats: [Int32] = []
+
+    init(_ parameters: [PostgresParameter]) throws(PostgresError) {
+        guard parameters.count <= 65_535 else {
+            throw PostgresError(
+                .misuse, "a statement takes at most 65535 parameters, and this one has \(parameters.count)")
+        }
+        for (index, parameter) in parameters.enumerated() {
+            types.append(parameter.typeOID)
+            switch parameter.payload {
+            case .null:
+                offsets.append(nil)
+                lengths.append(0)
+                formats.append(0)
+            case .text(let text):
+                guard !text.utf8.contains(0) else {
+                    throw PostgresError(
+                        .misuse, "parameter $\(index + 1) holds a NUL character, which no PostgreSQL text can"
+                    )
+                }
+                offsets.append(bytes.count)
+                bytes.append(contentsOf: text.utf8)
+                bytes.append(0)
+                lengths.append(0)
+                formats.append(0)
+            case .binary(let value):
+                guard let length = Int32(exactly: value.count) else {
+                    throw PostgresError(
+                        .misuse,
+                        "parameter $\(index + 1) has \(value.count) bytes; a value holds at most 1 GiB")
+                }
+                offsets.append(bytes.count)
+                bytes.append(contentsOf: value)
+                bytes.append(0)
+                lengths.append(length)
+                formats.append(1)
+            }
+        }
+    }
+
+    typealias Arrays = (
+        count: Int32, types: UnsafePointer<Oid>?, values: UnsafePointer<UnsafePointer<CChar>?>?,
+        lengths: UnsafePointer<Int32>?, formats: UnsafePointer<Int32>?
+    )
+
+    /// Calls `body` with pointers that are valid during the call.
+    func withArrays<Value>(_ body: (Arrays) -> Value) -> Value {
+        unsafe bytes.withUnsafeBufferPointer { bytes in
+            let base = unsafe UnsafeRawPointer(bytes.baseAddress)
+            let values = unsafe offsets.map { offset in
+                unsafe offset.flatMap { unsafe base?.advanced(by: $0).assumingMemoryBound(to: CChar.self) }
+            }
+            return unsafe values.withUnsafeBufferPointer { values in
+                unsafe types.withUnsafeBufferPointer { types in
+                    unsafe lengths.withUnsafeBufferPointer { lengths in
+                        unsafe formats.withUnsafeBufferPointer { formats in
+                            unsafe body(
+                                (
+                                    Int32(values.count), types.baseAddress, values.baseAddress,
+                                    lengths.baseAddress, formats.baseAddress
+                                ))
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+import CLibPQ
+
+/// What libpq needs to cancel a statement of a connection, apart from the connection itself.
+// @unchecked: PQcancel may be called from any thread, and the pointer is freed in `deinit` alone.
+@safe final class CancelHandle: @unchecked Sendable {
+    private let pointer: OpaquePointer
+
+    init(_ pointer: OpaquePointer) { unsafe self.pointer = unsafe pointer }
+
+    deinit { unsafe PQfreeCancel(pointer) }
+
+    /// Asks the server to cancel; blocks until the server has taken the request.
+    func cancel() {
+        var text = [CChar](repeating: 0, count: 256)
+        // Refused or not, the statement ends by itself or by the grace timer.
+        _ = unsafe PQcancel(pointer, &text, Int32(text.count))
+    }
+}
+
+extension Session {
+    /// How long the server has to end a statement after it was told to. Then the connection is closed.
+    static let cancelGrace = Duration.seconds(5)
+
+    /// Ends an operation early: out of the queue, or by a request to the server.
+    func cancel(_ operation: Operation, _ reason: Operation.CancelReason) {
+        withLock {
+            guard !operation.hasEnded, operation.cancelReason == nil || reason == .abandoned else { return }
+            let isAlreadyCancelled = operation.cancelReason != nil
+            operation.cancelReason = reason
+            if operation === current {
+                if !isAlreadyCancelled { lockedRequestCancel(operation) }
+                if reason == .abandoned { operation.rows = [] }
+                lockedResume(operation)
+            } else if let index = queue.firstIndex(where: { $0 === operation }) {
+                queue.remove(at: index)
+                operation.failure = PostgresError(
+                    .server, "cancelled before it was sent",
+                    server: PostgresServerError(
+                        severity: "ERROR", sqlState: "57014", message: "cancelled before it was sent"))
+                lockedComplete(operation)
+            }
+        }
+    }
+
+    private func lockedRequestCancel(_ operation: Operation) {
+        guard let cancelHandle else { return }
+        cancelsInFlight += 1
+        BlockingCalls.shared.run {
+            cancelHandle.cancel()
+            self.cancelReturned()
+        }
+        graceTimer = poller.schedule(at: MonotonicClock.after(Self.cancelGrace)) { [weak self] in
+            self?.close(
+                PostgresError(
+                    .connectionLost, "the server did not end a cancelled statement within \(Self.cancelGrace)"
+                ))
+        }
+    }
+
+    private func cancelReturned() {
+        withLock {
+            cancelsInFlight -= 1
+            lockedCompleteCurrent()
+        }
+    }
+}

@@ -1,0 +1,139 @@
+import CLibPQ
+import Synchronization
+
+/// One connection of libpq: its states, its queue of operations, and who waits for what.
+///
+/// A caller sends its statement itself, without blocking; the poller's thread reads the answer and resumes the
+/// caller. The files `Session+….swift` hold connecting, sending, receiving and cancelling.
+// @unchecked: `lock` is held wherever a variable below or the PGconn is touched; methods named `locked…` expect it
+// to be held by their caller.
+@safe final class Session: @unchecked Sendable {
+    enum Phase {
+        /// Names are being looked up and libpq prepared, on a thread for blocking calls.
+        case starting
+        /// libpq talks to the server about opening.
+        case connecting
+        case open
+        case closed
+    }
+
+    let lock = Mutex<Void>(())
+    let configuration: PostgresConfiguration
+    let poller = Poller.shared
+    /// The poller's number for this session; 0 before `open`.
+    var id: UInt64 = 0
+
+    var phase = Phase.starting
+    var pg: OpaquePointer?
+    /// The descriptor that the poller watches, or -1.
+    var watched: Int32 = -1
+    var isWriteWanted = false
+    var opening: CheckedContinuation<Void, any Error>?
+    var openTimer: UInt64?
+    /// Why the session is closed.
+    var closeReason = PostgresError(.connectionLost, "the connection is closed")
+
+    var current: Operation?
+    var queue: [Operation] = []
+    var cancelHandle: CancelHandle?
+    /// Requests to cancel that are on their way: until the server has them, no other statement may begin.
+    var cancelsInFlight = 0
+    var graceTimer: UInt64?
+
+    /// Reports that arrived while the lock was held; told when it is free.
+    var notices: [PostgresServerError] = []
+    var listeners: [UInt64: Listener] = [:]
+    var lastListener: UInt64 = 0
+
+    init(_ configuration: PostgresConfiguration) { self.configuration = configuration }
+
+    var isOpen: Bool { lock.withLock { _ in phase == .open } }
+
+    /// Runs `body` under the lock, then tells the notices that came up.
+    func withLock<Value>(_ body: () -> Value) -> Value {
+        let (value, late) = lock.withLock { _ in
+            let value = body()
+            defer { notices = [] }
+            return (value, notices)
+        }
+        for notice in late { tell(notice) }
+        return value
+    }
+
+    private func tell(_ notice: PostgresServerError) {
+        if let onNotice = configuration.onNotice {
+            onNotice(notice)
+        } else {
+            configuration.logger?.log(
+                level: notice.severity == "WARNING" ? .warning : .debug, "notice from PostgreSQL",
+                metadata: ["message": "\(notice.message)", "sqlstate": "\(notice.sqlState)"])
+        }
+    }
+
+    /// Closes the connection. What is under way fails, and no further statement is taken.
+    func close(
+        _ reason: PostgresError = PostgresError(.connectionLost, "the connection was closed by this program")
+    ) {
+        withLock { lockedClose(reason) }
+    }
+
+    func lockedClose(_ reason: PostgresError) {
+        guard phase != .closed else { return }
+        phase = .closed
+        closeReason = reason
+        for timer in [openTimer, graceTimer, current?.timer].compactMap(\.self) { poller.callOff(timer) }
+        if let pg = unsafe pg {
+            lockedUnwatch()
+            unsafe PQfinish(pg)
+            unsafe self.pg = nil
+        }
+        poller.remove(id)
+        opening?.resume(throwing: reason)
+        opening = nil
+        if let operation = current {
+            current = nil
+            // What the server had said to the end stays true.
+            if !operation.hasEnded, operation.failure == nil { operation.failure = reason }
+            lockedComplete(operation)
+        }
+        for operation in queue {
+            operation.failure = reason
+            lockedComplete(operation)
+        }
+        queue = []
+        for listener in listeners.values { listener.continuation.finish(throwing: reason) }
+        listeners = [:]
+    }
+
+    // MARK: The poller
+
+    /// The descriptor can be read or written.
+    func becameReady() {
+        withLock {
+            switch phase {
+            case .connecting: lockedPollConnecting()
+            case .open: lockedReceive()
+            case .starting, .closed: break
+            }
+        }
+    }
+
+    func lockedWatch(reading: Bool, writing: Bool) {
+        guard let pg = unsafe pg else { return }
+        let socket = unsafe PQsocket(pg)
+        if watched == socket {
+            poller.rewatch(socket, reading: reading, writing: writing, id: id)
+        } else {
+            poller.watch(socket, reading: reading, writing: writing, id: id)
+            watched = socket
+        }
+    }
+
+    /// Must run before libpq may close the descriptor: its number could belong to another session right after.
+    func lockedUnwatch() {
+        guard watched >= 0 else { return }
+        // A socket that libpq has dropped by itself left the poller with its last descriptor.
+        if unsafe PQsocket(pg) == watched { poller.unwatch(watched) }
+        watched = -1
+    }
+}

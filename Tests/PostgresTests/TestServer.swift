@@ -1,0 +1,27 @@
+import Postgres
+import PostgresCluster
+
+extension PostgresConfiguration {
+    /// The test run's server.
+    static func testServer(_ cluster: PostgresCluster? = nil) throws -> PostgresConfiguration {
+        let cluster = try cluster ?? PostgresCluster.shared()
+        var configuration = PostgresConfiguration(
+            host: "127.0.0.1", port: cluster.port, database: "postgres", user: "postgres",
+            password: "postgres")
+        configuration.parameters["sslmode"] = "disable"
+        return configuration
+    }
+}
+
+/// Opens a connection, lends it, and closes it.
+@discardableResult
+func withConnection<Value>(
+    _ configure: (inout PostgresConfiguration) -> Void = { _ in },
+    _ body: (PostgresConnection) async throws -> Value
+) async throws -> Value {
+    var configuration = try PostgresConfiguration.testServer()
+    configure(&configuration)
+    let connection = try await PostgresConnection.open(configuration)
+    defer { connection.close() }
+    return try await body(connection)
+}
