@@ -57,7 +57,7 @@ let package = Package(
         .executableTarget(
             name: "BrokerCommand",
             dependencies: [
-                "Broker", "BrokerClient", "BrokerProtocol", "Flags", argumentParser, logging, nioCore, nioPosix,
+                "Broker", "BrokerClient", "BrokerLog", "BrokerProtocol", "Flags", argumentParser, logging, nioCore, nioPosix,
                 nioHTTP1,
             ],
             swiftSettings: strict),
@@ -88,7 +88,7 @@ let package = Package(
             swiftSettings: tests),
         .testTarget(
             name: "BrokerCommandTests",
-            dependencies: ["BrokerCommand", "Broker", "BrokerClient", "Flags", logging],
+            dependencies: ["BrokerCommand", "Broker", "BrokerClient", "BrokerLog", "Flags", logging],
             swiftSettings: tests),
         // A PostgreSQL server of the test run's own.
         .target(name: "PostgresCluster", path: "Tests/PostgresCluster", swiftSettings: tests),

@@ -7,7 +7,7 @@ struct ChannelDumpCommand: AsyncParsableCommand {
         commandName: "dump", abstract: "Print every stored message of a channel.",
         discussion: """
             Reads over the streaming protocol from the first message to the last one that is there; asking for a channel \
-            that does not exist creates it.
+            that does not exist creates it. With --dir it reads a data directory that no broker runs on, and changes nothing.
             Each line has sequence, time and body separated by tabs; line ends, tabs and backslashes in a body are escaped. \
             --raw prints bodies only, as they are, --json an object a line.
             Exit code: 0 done (also without messages), 1 failed, 2 not understood.
@@ -15,6 +15,7 @@ struct ChannelDumpCommand: AsyncParsableCommand {
 
     @OptionGroup var streaming: StreamingOptionsGroup
     @Argument(help: "Channel.") var channel: String
+    @Option(help: "Read this data directory in place of asking a server.") var dir: String?
     @Option(help: "Begin with this sequence.") var sequence: UInt64?
     @Option(help: "End after this many messages.") var count: Int?
     @Option(help: "Time to wait for a message that should be there.") var wait = DurationArgument(.seconds(2))
@@ -27,6 +28,24 @@ struct ChannelDumpCommand: AsyncParsableCommand {
     }
 
     mutating func run() async throws {
+        if let dir { try dump(OfflineStore(dir), dir) } else { try await dumpFromServer() }
+    }
+
+    private func dump(_ store: OfflineStore, _ directory: String) throws {
+        guard let id = store.log.channel(named: Array(channel.utf8)) else {
+            throw CommandFailure("there is no channel \"\(channel)\" in \(directory)")
+        }
+        var number = 0
+        unsafe try store.forEachMessage(of: id, from: sequence ?? 1) { message in
+            number += 1
+            let reply = unsafe message.reply.isEmpty ? nil : String(decoding: message.reply, as: UTF8.self)
+            unsafe Terminal.out(
+                line(message.sequence, message.timestamp, reply: reply, payload: [UInt8](message.payload)))
+            return number != count
+        }
+    }
+
+    private func dumpFromServer() async throws {
         let client = try await streaming.connect()
         var options = ChannelSubscriptionOptions(start: .last)
         let newest = try await client.subscribe(channel, options)
@@ -42,7 +61,10 @@ struct ChannelDumpCommand: AsyncParsableCommand {
             if (sequence ?? 0) <= last {
                 while let message = try await iterator.next() {
                     number += 1
-                    Terminal.out(line(message))
+                    Terminal.out(
+                        line(
+                            message.sequence, message.timestampNanoseconds, reply: message.reply,
+                            payload: message.payload))
                     if message.sequence >= last || number == count { break }
                 }
             }
@@ -51,12 +73,10 @@ struct ChannelDumpCommand: AsyncParsableCommand {
         try await client.close()
     }
 
-    private func line(_ message: ChannelMessage) -> [UInt8] {
-        if raw { return message.payload + [UInt8(ascii: "\n")] }
+    private func line(_ sequence: UInt64, _ timestamp: Int64, reply: String?, payload: [UInt8]) -> [UInt8] {
+        if raw { return payload + [UInt8(ascii: "\n")] }
         return DumpLine.text(
-            sequence: message.sequence, timestampNanoseconds: message.timestampNanoseconds,
-            reply: message.reply,
-            payload: message.payload, json: json)
+            sequence: sequence, timestampNanoseconds: timestamp, reply: reply, payload: payload, json: json)
     }
 }
 

@@ -90,10 +90,10 @@ struct ChannelInfoCommand: AsyncParsableCommand {
         var text = """
             \(Terminal.bold("Channel \((channel["name"]?.string ?? "?").printable)"))
 
-                 Messages: \(Figures.grouped(channel["msgs"]?.integer ?? 0))
-                     Size: \(Figures.bytes(Double(channel["bytes"]?.integer ?? 0)))
-               First sequence: \(Figures.grouped(channel["first_seq"]?.integer ?? 0))
-                Last sequence: \(Figures.grouped(channel["last_seq"]?.integer ?? 0))
+                  Messages: \(Figures.grouped(channel["msgs"]?.integer ?? 0))
+                  Size:     \(Figures.bytes(Double(channel["bytes"]?.integer ?? 0)))
+                  First:    \(Figures.grouped(channel["first_seq"]?.integer ?? 0))
+                  Last:     \(Figures.grouped(channel["last_seq"]?.integer ?? 0))
 
 
             """

@@ -254,6 +254,9 @@ struct StreamingClientTests {
         send(session.connection, inbox, sid: sid, message(sequence: 8, "b"))
         send(session.connection, inbox, sid: sid, message(sequence: 8, "b", redelivered: true))
         send(session.connection, inbox, sid: sid, message(sequence: 9, "c", redelivered: true))
+        // Its answer comes behind all four: they wait before the consumer takes the first.
+        session.connection.send("PING\r\n")
+        _ = try await session.connection.line("PONG")
         var iterator = subscription.makeAsyncIterator()
         #expect(try await iterator.next()?.text == "a")
         let second = try await iterator.next()

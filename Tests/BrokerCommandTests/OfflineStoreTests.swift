@@ -1,0 +1,118 @@
+import Broker
+import BrokerClient
+import Glibc
+import Logging
+import Testing
+
+@testable import BrokerCommand
+
+@Suite("A data directory that no broker runs on", .timeLimit(.minutes(1)))
+struct OfflineStoreTests {
+    /// A directory with what a broker has left in it: 100 messages in `a`, one in `b`.
+    func directory(_ body: (String) async throws -> Void) async throws {
+        var template = Array("/tmp/broker-offline-tests-XXXXXX".utf8CString)
+        let made = template.withUnsafeMutableBufferPointer {
+            mkdtemp($0.baseAddress!).map { String(cString: $0) }
+        }
+        let root = try #require(made)
+        var options = BrokerOptions()
+        options.host = "127.0.0.1"
+        options.port = -1
+        options.directory = root
+        options.clusterID = "vc"
+        options.journalSizeBytes = 32 << 20
+        let silence = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let server = try await BrokerServer.start(
+            options: options, version: "test", logger: silence, streamingLogger: silence)
+        let client = try await StreamingClient.connect(
+            clusterID: "vc", clientID: "me", try ClientOptions("nats://127.0.0.1:\(server.port)"))
+        for number in 1...100 { try await client.publish("a", Array("\(number)".utf8), reply: "r") }
+        try await client.publish("b", [])
+        #expect(throws: CommandFailure.self, "a broker runs on it") { try CheckCommand.check(root) }
+        try await client.close()
+        try await server.shutdown()
+        try await body(root)
+        Self.removeTree(root)
+    }
+
+    static func entries(_ path: String) -> [String] {
+        guard let entries = opendir(path) else { return [] }
+        defer { closedir(entries) }
+        var names: [String] = []
+        while let entry = readdir(entries) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name != ".", name != ".." { names.append(path + "/" + name) }
+        }
+        return names.sorted()
+    }
+
+    static func removeTree(_ path: String) {
+        for entry in entries(path) where unlink(entry) != 0 { removeTree(entry) }
+        rmdir(path)
+    }
+
+    static func bytes(_ path: String) -> [UInt8] {
+        guard let file = fopen(path, "r") else { return [] }
+        defer { fclose(file) }
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 65_536)
+        while case let count = fread(&chunk, 1, chunk.count, file), count > 0 { bytes += chunk[..<count] }
+        return bytes
+    }
+
+    /// Every file with its content.
+    static func content(_ path: String) -> [String: [UInt8]] {
+        var content: [String: [UInt8]] = [:]
+        for entry in entries(path) {
+            let below = Self.content(entry)
+            if below.isEmpty { content[entry] = bytes(entry) } else { content.merge(below) { $1 } }
+        }
+        return content
+    }
+
+    @Test("is read as a whole, from any sequence, and not changed by a byte")
+    func reading() async throws {
+        try await directory { root in
+            let before = Self.content(root)
+            let report = try CheckCommand.check(root)
+            #expect(report.clusterID == "vc")
+            #expect(report.channels == 2)
+            #expect(report.messages == 101)
+            #expect(report.damage.isEmpty)
+            #expect(report.json["sound"] == .bool(true))
+            let store = try OfflineStore(root)
+            let channel = try #require(store.log.channel(named: Array("a".utf8)))
+            var texts: [String] = []
+            try store.forEachMessage(of: channel, from: 98) { message in
+                texts.append("\(message.sequence) " + String(decoding: message.payload, as: UTF8.self))
+                return true
+            }
+            #expect(texts == ["98 98", "99 99", "100 100"])
+            #expect(Self.content(root) == before)
+        }
+    }
+
+    @Test("is named where it is damaged")
+    func damage() async throws {
+        try await directory { root in
+            // At a shutdown quiet channels go to the checkpoint's file of tails.
+            let tails = try #require(Self.content(root).keys.first { $0.hasSuffix(".tails") })
+            var bytes = Self.bytes(tails)
+            bytes[bytes.count / 2] ^= 1
+            let file = try #require(fopen(tails, "w"))
+            fwrite(bytes, 1, bytes.count, file)
+            fclose(file)
+            let report = try CheckCommand.check(root)
+            #expect(!report.damage.isEmpty)
+            #expect(report.messages < 101)
+        }
+    }
+
+    @Test("is told from any other directory")
+    func others() throws {
+        #expect(throws: CommandFailure.self) { try CheckCommand.check("/nonexistent") }
+        #expect(throws: CommandFailure.self) { try CheckCommand.check("/tmp") }
+    }
+}
