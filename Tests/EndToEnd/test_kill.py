@@ -97,7 +97,11 @@ def stored_messages(broker, channel):
     page = broker.monitor(f"/streaming/channelsz?channel={channel}")
     with StreamingClient(broker) as client:
         subscription = client.subscribe(channel, start=pb.First, max_in_flight=16384)
-        subscription.wait(page["msgs"], PATIENCE * 3)
+        try:
+            subscription.wait(page["msgs"], PATIENCE * 3)
+        except AssertionError as error:
+            state = broker.monitor(f"/streaming/channelsz?channel={channel}&subs=1")
+            raise AssertionError(f"{error}\n{state}\n{broker.http('/healthz')}\n{broker.log}") from None
         client.settle()
         sequences = subscription.sequences
         assert sequences == list(range(1, len(sequences) + 1)), f"{channel}: sequences are not 1…n"

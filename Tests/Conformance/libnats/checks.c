@@ -127,7 +127,10 @@ static void publish_numbers(stanConnection *sc, const char *channel, int from, i
     for (int number = from; number <= to; number++) {
         char data[16];
         int length = snprintf(data, sizeof data, "%d", number);
-        OK(stanConnection_Publish(sc, channel, data, length));
+        natsStatus status;
+        // While the broker is away the library may have no room to buffer: it says so, and takes it a little later.
+        while ((status = stanConnection_Publish(sc, channel, data, length)) == NATS_INSUFFICIENT_BUFFER) nats_Sleep(5);
+        OK(status);
     }
 }
 

