@@ -1,4 +1,100 @@
-# The placeholders of the first commit; the real targets follow.
-.PHONY: test
-test:
-	swift test
+# Two commands do everything on a fresh Debian machine with Swift: `make run` and `make test`.
+# Every target installs what it lacks first and says so in one line; when all is there it is silent.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# Arguments of the broker for `make run`, e.g. make run ARGS="-p 4333 -st memory"
+ARGS ?=
+# What `make bench` measures: a comma-separated list of scenarios (all when empty), and how many rounds.
+SCENARIO ?=
+ROUNDS ?= 5
+# The broker that the conformance and kill tests start.
+BROKER ?= $(CURDIR)/.build/debug/broker
+
+STAMPS := .build/stamps
+VENV := .build/venv
+VENV_STREAMING := .build/venv-streaming
+
+.PHONY: help run build test lint fmt bench sanitize release clean
+.PHONY: test-swift test-conformance test-end-to-end test-mutants
+
+help: ## Lists the targets.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
+
+run: $(STAMPS)/build-packages ## Builds the broker (release) and starts it on port 4222, data in ./data.
+	@swift build -c release --product broker
+	@exec .build/release/broker $(ARGS)
+
+build: $(STAMPS)/build-packages ## Builds everything (debug), tests included.
+	@swift build --build-tests
+
+test: ## Lint, unit tests, simulation, conformance against real clients, kill tests, mutants.
+	@.ci/test
+
+lint: $(STAMPS)/venv ## Format, rules that are cheap to check, container file.
+	@.ci/lint
+
+fmt: ## Formats every Swift file in place.
+	@swift format -i -r -p Package.swift Sources Tests
+
+test-swift: build
+	@swift test --skip-build
+
+test-conformance: build $(STAMPS)/venv $(STAMPS)/venv-streaming $(STAMPS)/libnats
+	@BROKER="$(BROKER)" Tests/Conformance/run
+
+test-end-to-end: build $(STAMPS)/venv $(STAMPS)/libnats
+	@BROKER="$(BROKER)" Tests/EndToEnd/run
+
+test-mutants: $(STAMPS)/build-packages
+	@Tests/Mutants/run
+
+bench: $(STAMPS)/build-packages $(STAMPS)/venv ## Ratios against nats-server 2.15.1: SCENARIO=core,… ROUNDS=5
+	@swift build -c release --product broker
+	@$(VENV)/bin/python Benchmarks/run.py --broker .build/release/broker \
+	  --rounds $(ROUNDS) $(if $(SCENARIO),--scenario $(SCENARIO)) $(BENCH_ARGS)
+
+sanitize: $(STAMPS)/build-packages ## Unit tests, fuzzers and simulation under the address and thread sanitizers.
+	@swift test --sanitize=address --scratch-path .build/sanitize-address
+	@swift test --sanitize=thread --scratch-path .build/sanitize-thread
+
+# pkg-config finds our own description of lz4 first, whose folder holds nothing but the static library.
+release: $(STAMPS)/build-packages ## The broker with Swift's runtime and lz4 linked in, stripped: .build/dist/broker
+	@mkdir -p .build/static-libraries .build/dist
+	@ln -sf "$$(gcc -print-file-name=liblz4.a)" .build/static-libraries/liblz4.a
+	@printf 'Name: lz4\nDescription: lz4, static\nVersion: 1.9\nLibs: -L%s -llz4\nCflags:\n' \
+	  "$(CURDIR)/.build/static-libraries" > .build/static-libraries/liblz4.pc
+	@PKG_CONFIG_PATH=$(CURDIR)/.build/static-libraries swift build -c release --product broker \
+	  --static-swift-stdlib --scratch-path .build/static
+	@strip -o .build/dist/broker .build/static/release/broker
+	@ls -l .build/dist/broker
+
+clean: ## Removes everything that was built or installed under .build.
+	@rm -rf .build
+
+# What is needed. Debian packages are machine-wide, so each check asks dpkg once per checkout.
+
+$(STAMPS)/build-packages: .ci/require
+	@.ci/require liblz4-dev libpq-dev
+	@mkdir -p $(@D) && touch $@
+
+$(STAMPS)/libnats: .ci/require
+	@.ci/require libnats-dev gcc libc6-dev
+	@mkdir -p $(@D) && touch $@
+
+$(STAMPS)/venv: Tests/Conformance/requirements.txt .ci/require
+	@.ci/require python3-venv protobuf-compiler
+	@echo "Installing the Python packages of $< into $(VENV)"
+	@rm -rf $(VENV) && python3 -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@mkdir -p $(@D) && touch $@
+
+$(STAMPS)/venv-streaming: Tests/Conformance/requirements-streaming.txt .ci/require
+	@.ci/require python3-venv
+	@echo "Installing the Python packages of $< into $(VENV_STREAMING)"
+	@rm -rf $(VENV_STREAMING) && python3 -m venv $(VENV_STREAMING)
+	@$(VENV_STREAMING)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@mkdir -p $(@D) && touch $@

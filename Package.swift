@@ -56,7 +56,10 @@ let package = Package(
             swiftSettings: strict),
         .executableTarget(
             name: "BrokerCommand",
-            dependencies: ["Broker", "BrokerClient", "Flags", argumentParser, logging],
+            dependencies: [
+                "Broker", "BrokerClient", "BrokerProtocol", "Flags", argumentParser, logging, nioCore, nioPosix,
+                nioHTTP1,
+            ],
             swiftSettings: strict),
 
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
@@ -67,16 +70,25 @@ let package = Package(
 
         .testTarget(name: "FlagsTests", dependencies: ["Flags"], swiftSettings: tests),
         .testTarget(
-            name: "BrokerProtocolTests", dependencies: ["BrokerProtocol"], swiftSettings: tests),
+            name: "BrokerProtocolTests", dependencies: ["BrokerProtocol"], exclude: ["Fixtures"],
+            swiftSettings: tests),
         .testTarget(
             name: "BrokerLogTests", dependencies: ["BrokerLog", "BrokerProtocol"],
             swiftSettings: tests),
+        .testTarget(
+            name: "SimulationTests", dependencies: ["BrokerLog"], path: "Tests/Simulation",
+            exclude: ["mutants"], swiftSettings: tests),
         .testTarget(
             name: "BrokerTests",
             dependencies: ["Broker", "BrokerLog", "BrokerProtocol", nioCore, nioPosix],
             swiftSettings: tests),
         .testTarget(
-            name: "BrokerClientTests", dependencies: ["BrokerClient", "Broker", nioCore],
+            name: "BrokerClientTests",
+            dependencies: ["BrokerClient", "Broker", "BrokerProtocol", logging, nioCore, nioPosix],
+            swiftSettings: tests),
+        .testTarget(
+            name: "BrokerCommandTests",
+            dependencies: ["BrokerCommand", "Broker", "BrokerClient", "Flags", logging],
             swiftSettings: tests),
         // A PostgreSQL server of the test run's own.
         .target(name: "PostgresCluster", path: "Tests/PostgresCluster", swiftSettings: tests),

@@ -77,7 +77,8 @@ final class Consumer {
         var best: Int?
         var bestIsFailing = true
         for (index, member) in members.enumerated() {
-            if member.holdsNewMessages { return nil }
+            // A member whose client is away does not hold up the others.
+            if member.holdsNewMessages && !member.isUnreachable { return nil }
             guard member.takesNewMessages else { continue }
             if let current = best {
                 if member.hasFailedHeartbeat && !bestIsFailing { continue }
@@ -164,7 +165,9 @@ final class Consumer {
         }
         var best: Member?
         for candidate in members {
-            guard candidate.isActive, !candidate.isUnreachable, !candidate.hasFailedHeartbeat else { continue }
+            guard candidate.isActive, !candidate.isUnreachable, !candidate.hasFailedHeartbeat else {
+                continue
+            }
             guard let current = best else {
                 best = candidate
                 continue

@@ -32,6 +32,8 @@ final class Member {
 
     /// Messages to send again, in this order, before anything else is looked at.
     var resends = ResendQueue()
+    /// The resends are those of a restart: only what is overdue is sent, the rest when it is.
+    var isRecovering = false
     /// New messages of the consumer wait until `resends` is empty (resume and restart).
     var holdsNewMessages = false
     /// How often a message was sent again to this member. Kept in memory only.

@@ -1,5 +1,5 @@
 /// A subscriber's acknowledgement of one message, client to ack inbox (nats-streaming.md 2.1).
-@unsafe public struct Ack {
+@safe public struct Ack {
     /// The channel; a view.
     public var subject = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
     /// The message's sequence in its channel.
@@ -8,7 +8,7 @@
     /// An acknowledgement over the caller's memory.
     public init(subject: UnsafeRawBufferPointer, sequence: UInt64) {
         unsafe self.subject = subject
-        unsafe self.sequence = sequence
+        self.sequence = sequence
     }
 
     /// Decodes in place; nil when the bytes are not a well-formed message.
@@ -37,7 +37,7 @@
     @discardableResult
     public func encode(into memory: UnsafeMutableRawBufferPointer) -> Int {
         guard memory.count > 0 else {
-            precondition(unsafe encodedSize == 0, "no memory for a message that is not empty")
+            precondition(encodedSize == 0, "no memory for a message that is not empty")
             return 0
         }
         var writer = unsafe WireWriter(memory)

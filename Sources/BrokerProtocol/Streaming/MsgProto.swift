@@ -1,6 +1,6 @@
 /// One message of a channel on its way to a subscriber's inbox (nats-streaming.md 2.1).
 /// The byte fields are views: into the input after decoding, into the caller's memory before encoding.
-@unsafe public struct MsgProto {
+@safe public struct MsgProto {
     /// Per channel, from 1.
     public var sequence: UInt64 = 0
     /// The channel.
@@ -53,7 +53,7 @@
     @discardableResult
     public func encode(into memory: UnsafeMutableRawBufferPointer) -> Int {
         guard memory.count > 0 else {
-            precondition(unsafe encodedSize == 0, "no memory for a message that is not empty")
+            precondition(encodedSize == 0, "no memory for a message that is not empty")
             return 0
         }
         var writer = unsafe WireWriter(memory)

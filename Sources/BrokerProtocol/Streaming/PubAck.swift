@@ -1,5 +1,5 @@
 /// The answer to a `PubMsg`, on its reply subject (nats-streaming.md 2.1). The fields are views.
-@unsafe public struct PubAck {
+@safe public struct PubAck {
     /// The guid of the publish.
     public var guid = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
     /// Empty when the message was stored.
@@ -42,7 +42,7 @@
     @discardableResult
     public func encode(into memory: UnsafeMutableRawBufferPointer) -> Int {
         guard memory.count > 0 else {
-            precondition(unsafe encodedSize == 0, "no memory for a message that is not empty")
+            precondition(encodedSize == 0, "no memory for a message that is not empty")
             return 0
         }
         var writer = unsafe WireWriter(memory)

@@ -2,7 +2,7 @@
 ///
 /// The fields are views: into the input after decoding, into the caller's memory before encoding.
 /// Strings are bytes and are not validated as UTF-8.
-@unsafe public struct PubMsg {
+@safe public struct PubMsg {
     /// The publisher's client id.
     public var clientID = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
     /// Correlates the `PubAck` with this publish.
@@ -22,6 +22,18 @@
     /// Decodes in place; nil when the bytes are not a well-formed message.
     /// The fields are valid as long as `bytes`.
     public init?(decoding bytes: UnsafeRawBufferPointer) {
+        guard unsafe decode(bytes) else { return nil }
+    }
+
+    /// The guid of a message that is malformed behind it, for the error that answers it
+    /// (nats-streaming.md 3.3); empty if it was not reached.
+    public static func guid(ofMalformed bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+        var message = PubMsg()
+        unsafe _ = message.decode(bytes)
+        return unsafe message.guid
+    }
+
+    private mutating func decode(_ bytes: UnsafeRawBufferPointer) -> Bool {
         var reader = unsafe WireReader(bytes)
         while let key = unsafe reader.key() {
             let understood =
@@ -34,9 +46,9 @@
                 case 6: unsafe reader.read(key, into: &connectionID)
                 default: unsafe reader.skip(key)
                 }
-            guard understood else { return nil }
+            guard understood else { return false }
         }
-        guard unsafe reader.isAtEnd else { return nil }
+        return unsafe reader.isAtEnd
     }
 
     /// Bytes that `encode` writes.
@@ -51,7 +63,7 @@
     @discardableResult
     public func encode(into memory: UnsafeMutableRawBufferPointer) -> Int {
         guard memory.count > 0 else {
-            precondition(unsafe encodedSize == 0, "no memory for a message that is not empty")
+            precondition(encodedSize == 0, "no memory for a message that is not empty")
             return 0
         }
         var writer = unsafe WireWriter(memory)

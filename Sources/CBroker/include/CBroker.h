@@ -9,4 +9,13 @@
  * (0 at the start). SSE4.2 or ARMv8 instructions where the processor has them, else a table. */
 uint32_t cbroker_crc32c(uint32_t crc, const void *bytes, size_t length);
 
+/* syncfs(2), which Glibc's Swift module does not show: 0, or -1 with errno. */
+int cbroker_syncfs(int descriptor);
+
+/* The magic number of the file system that `path` lies on (statfs(2)), 0 if it cannot be told. */
+uint32_t cbroker_volume_magic(const char *path);
+
+/* Names the calling thread, as debuggers and `top -H` show it; 15 bytes at most. */
+void cbroker_name_thread(const char *name);
+
 #endif

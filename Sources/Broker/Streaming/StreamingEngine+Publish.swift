@@ -1,0 +1,204 @@
+import BrokerLog
+import BrokerProtocol
+
+// Publish: nats-streaming.md §3.3.
+extension StreamingEngine {
+    /// Bytes in flight in the journal above which publishers are not read from.
+    private var highWater: Int { 32 << 20 }
+    /// Bytes in flight below which they are read from again.
+    private var lowWater: Int { 16 << 20 }
+
+    func receivePublish(
+        subject: UnsafeRawBufferPointer, reply: UnsafeRawBufferPointer, payload: UnsafeRawBufferPointer
+    ) {
+        guard let message = unsafe PubMsg(decoding: payload) else {
+            // A control message of the original's partitioning is decodable only as such.
+            if unsafe ControlMessage.isControlMessage(payload) { return }
+            return unsafe refusePublish(
+                StreamingErrorText.invalidPublishRequest, guid: PubMsg.guid(ofMalformed: payload), reply: reply)
+        }
+        inMessages &+= 1
+        inBytes &+= UInt64(payload.count)
+        guard unsafe message.guid.count > 0, isRegistered(message),
+            unsafe isPublishSubject(subject, ofChannel: message.subject)
+        else {
+            return unsafe refusePublish(
+                StreamingErrorText.invalidPublishRequest, guid: message.guid, reply: reply)
+        }
+        let channel: MessageChannel
+        do throws(ChannelRefused) {
+            channel = unsafe try publishChannel(named: message.subject)
+        } catch {
+            return unsafe refusePublish(error.text, guid: message.guid, reply: reply)
+        }
+        do throws(AppendRefused) {
+            let none = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
+            let appended = unsafe try log.append(
+                to: channel.id, wallClock: clock.wall(), reply: message.reply, headers: none,
+                payload: message.data)
+            hasAppended = true
+            unsafe acknowledgements.append(
+                position: appended.position.rawValue, sequence: appended.sequence,
+                channel: channel.id.rawValue, reply: reply, guid: message.guid)
+            if traces {
+                unsafe logger.trace(
+                    "STREAM: [Client:\(text(Array(message.clientID)))] Received message from publisher subj=\(text(channel.name)) guid=\(text(Array(message.guid)))"
+                )
+            }
+        } catch {
+            unsafe refusePublish(error.description, guid: message.guid, reply: reply)
+        }
+    }
+
+    /// The connection id alone identifies a client when there is one (§3.3 step 4).
+    private func isRegistered(_ message: PubMsg) -> Bool {
+        if unsafe !message.connectionID.isEmpty {
+            return unsafe clientsByConnectionID[message.connectionID] != nil
+        }
+        return unsafe clientsByID[message.clientID] != nil
+    }
+
+    /// The subject's end must be the channel, so that NATS permissions hold (§9.2 #3).
+    private func isPublishSubject(_ subject: UnsafeRawBufferPointer, ofChannel name: UnsafeRawBufferPointer)
+        -> Bool
+    {
+        let prefix = subjects.publishPrefix.count + 1
+        guard subject.count == prefix + name.count else { return false }
+        return unsafe UnsafeRawBufferPointer(rebasing: subject[prefix...]).elementsEqual(name)
+    }
+
+    private func publishChannel(named name: UnsafeRawBufferPointer) throws(ChannelRefused) -> MessageChannel {
+        if let lastChannel, lastChannel.name.count == name.count,
+            unsafe lastChannel.name.withUnsafeBytes({ unsafe $0.elementsEqual(name) })
+        {
+            return lastChannel
+        }
+        if let id = unsafe channelsByName[name], let channel = channels[id] {
+            lastChannel = channel
+            return channel
+        }
+        guard unsafe Subject.isValidChannel(name) else {
+            throw ChannelRefused(text: StreamingErrorText.invalidPublishRequest)
+        }
+        let channel = unsafe try channel(named: Array(name))
+        lastChannel = channel
+        return channel
+    }
+
+    private func refusePublish(_ error: String, guid: UnsafeRawBufferPointer, reply: UnsafeRawBufferPointer) {
+        guard reply.count > 0 else { return }
+        var error = error
+        error.withUTF8 { error in
+            unsafe acknowledge(PubAck(guid: guid, error: UnsafeRawBufferPointer(error)), to: reply)
+        }
+    }
+
+    private func acknowledge(_ ack: PubAck, to reply: UnsafeRawBufferPointer) {
+        guard reply.count > 0 else { return }
+        let size = ack.encodedSize
+        let memory = unsafe scratch.reserve(size)
+        unsafe _ = ack.encode(into: memory)
+        unsafe _ = transport.publish(
+            subject: reply, reply: UnsafeRawBufferPointer(start: nil, count: 0),
+            payload: UnsafeRawBufferPointer(memory))
+    }
+
+    // MARK: Durable
+
+    /// Everything up to the log's durable position is on disk: it becomes visible, is delivered,
+    /// and is acknowledged, in this order.
+    func releaseDurable() {
+        let durable = log.durable
+        unsafe acknowledgements.forEach(upTo: durable.rawValue) { entry in
+            guard let channel = unsafe channels[entry.channel] else { return }
+            unsafe channel.lastSequence = max(channel.lastSequence, entry.sequence)
+            if !channel.isDirty {
+                channel.isDirty = true
+                dirtyChannels.append(channel)
+            }
+        }
+        for channel in dirtyChannels {
+            channel.isDirty = false
+            channelAdvanced(channel)
+        }
+        dirtyChannels.removeAll(keepingCapacity: true)
+        releaseHeld(upTo: durable)
+        _ = deliverReady()
+        while let entry = unsafe acknowledgements.first, unsafe entry.position <= durable.rawValue {
+            unsafe acknowledge(PubAck(guid: entry.guid), to: entry.reply)
+            if traces { unsafe logger.trace("STREAM: Acking Publisher guid=\(text(Array(entry.guid)))") }
+            acknowledgements.removeFirst()
+        }
+    }
+
+    private func channelAdvanced(_ channel: MessageChannel) {
+        channel.lastActivity = now()
+        for consumer in channel.consumers where consumer.lastSent < channel.lastSequence {
+            makeReady(consumer, in: channel)
+        }
+        warnOfLimits(channel)
+    }
+
+    private func releaseHeld(upTo durable: LogPosition) {
+        while heldHead < held.count, held[heldHead].position <= durable {
+            let response = held[heldHead]
+            heldHead += 1
+            send(response.payload, to: response.subject)
+            if case .subscribe(let id) = response.request { activate(id) }
+        }
+        if heldHead == held.count {
+            held.removeAll(keepingCapacity: true)
+            heldHead = 0
+        }
+    }
+
+    // MARK: A log that refuses
+
+    /// The batch could not be written: what it held takes no sequence and is answered with an error.
+    func refusePublishes(_ reason: String) {
+        let durable = log.durable.rawValue
+        // What became durable before the refusal is released in the usual order first.
+        releaseDurable()
+        while let entry = unsafe acknowledgements.first {
+            precondition(unsafe entry.position > durable, "durable entries were released above")
+            unsafe refusePublish(reason, guid: entry.guid, reply: entry.reply)
+            acknowledgements.removeFirst()
+        }
+        logger.error("STREAM: Publishes are refused: \(reason)")
+    }
+
+    /// The log takes no more writes: whoever waits for the disk is told.
+    func storeClosed(_ reason: String) {
+        refusePublishes(reason)
+        let waiting = held[heldHead...]
+        held.removeAll()
+        heldHead = 0
+        for response in waiting {
+            let error = reason
+            switch response.request {
+            case .connect(let serial):
+                send(connectError(error), to: response.subject)
+                if let client = clients[serial] { forget(client) }
+            case .subscribe(let id):
+                send(subscriptionError(error), to: response.subject)
+                if let subscription = subscriptions[id] { discard(subscription) }
+            case .unsubscribe: send(subscriptionError(error), to: response.subject)
+            case .close: send(closeError(error), to: response.subject)
+            }
+        }
+    }
+
+    // MARK: Back-pressure
+
+    func pausePublishersIfFull() {
+        guard !publishersArePaused, log.bytesInFlight > highWater else { return }
+        publishersArePaused = true
+        transport.pausePublishers()
+    }
+
+    func resumePublishersIfDrained() {
+        guard log.bytesInFlight < lowWater else { return }
+        publishersArePaused = false
+        transport.resumePublishers()
+    }
+}

@@ -1,0 +1,46 @@
+import Synchronization
+
+/// Hands a client's events to whoever listens.
+final class EventHub: Sendable {
+    private struct State {
+        var listeners: [Int: AsyncStream<ClientEvent>.Continuation] = [:]
+        var nextID = 0
+        var isFinished = false
+    }
+    private let state = Mutex(State())
+
+    /// Every event from now on; the oldest are dropped when a listener is 256 behind.
+    func stream() -> AsyncStream<ClientEvent> {
+        let (stream, continuation) = AsyncStream.makeStream(
+            of: ClientEvent.self, bufferingPolicy: .bufferingNewest(256))
+        let id = state.withLock { state -> Int? in
+            guard !state.isFinished else { return nil }
+            state.nextID += 1
+            state.listeners[state.nextID] = continuation
+            return state.nextID
+        }
+        guard let id else {
+            continuation.finish()
+            return stream
+        }
+        continuation.onTermination = { [weak self] _ in
+            self?.state.withLock { _ = $0.listeners.removeValue(forKey: id) }
+        }
+        return stream
+    }
+
+    func send(_ event: ClientEvent) {
+        let listeners = state.withLock { Array($0.listeners.values) }
+        for listener in listeners { listener.yield(event) }
+    }
+
+    /// Ends every stream.
+    func finish() {
+        let listeners = state.withLock { state in
+            state.isFinished = true
+            defer { state.listeners = [:] }
+            return Array(state.listeners.values)
+        }
+        for listener in listeners { listener.finish() }
+    }
+}

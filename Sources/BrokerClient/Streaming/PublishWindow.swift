@@ -1,0 +1,176 @@
+import NIOCore
+import Synchronization
+
+/// The publishes of a session that wait for their acknowledgement: how many there may be, since when, and who is told.
+///
+/// Publishers reserve a place and enter from any task; acknowledgements, losses and timeouts come from the event loop.
+final class PublishWindow: Sendable {
+    typealias Outcome = Result<Void, StreamingError>
+
+    private struct Pending {
+        let report: @Sendable (Outcome) -> Void
+        /// End of the message in the stream of all bytes appended, once it is known.
+        var end: UInt64?
+    }
+
+    private struct State {
+        var pending: [UInt64: Pending] = [:]
+        /// Ids in the order of their deadlines; those acknowledged meanwhile are skipped.
+        var deadlines = CircularBuffer<(id: UInt64, at: NIODeadline)>()
+        var nextID: UInt64 = 1
+        var waiting = CircularBuffer<Completion<Void>>()
+        var emptied: [Completion<Void>] = []
+        /// Everything up to here went to a connection that is lost.
+        var lostEnd: UInt64 = 0
+        var closed: StreamingError?
+    }
+    private let state = Mutex(State())
+    private let limit: Int
+
+    init(limit: Int) { self.limit = max(limit, 1) }
+
+    /// Takes a place for a publish; waits while all are taken.
+    ///
+    /// - Returns: The number of the publish. From now on `report` is called exactly once, unless `withdraw` is.
+    func enter(
+        deadline: NIODeadline, report: @escaping @Sendable (Outcome) -> Void
+    ) async throws(StreamingError) -> UInt64 {
+        while true {
+            let attempt = state.withLock { state -> Result<UInt64, Refusal> in
+                if let closed = state.closed { return .failure(.closed(closed)) }
+                guard state.pending.count < limit else {
+                    let completion = Completion<Void>()
+                    state.waiting.append(completion)
+                    return .failure(.full(completion))
+                }
+                let id = state.nextID
+                state.nextID += 1
+                state.pending[id] = Pending(report: report)
+                state.deadlines.append((id, deadline))
+                return .success(id)
+            }
+            switch attempt {
+            case .success(let id): return id
+            case .failure(.closed(let error)): throw error
+            case .failure(.full(let completion)):
+                do throws(ClientError) {
+                    try await completion.value()
+                } catch {
+                    throw StreamingError(error)
+                }
+            }
+        }
+    }
+
+    private enum Refusal: Error {
+        case closed(StreamingError)
+        case full(Completion<Void>)
+    }
+
+    /// The message of publish `id` was appended and ends at `end`.
+    func sent(_ id: UInt64, end: UInt64) {
+        let isLost = state.withLock { state -> Bool in
+            // The acknowledgement may have come before.
+            guard state.pending[id] != nil else { return false }
+            state.pending[id]?.end = end
+            return end <= state.lostEnd
+        }
+        if isLost { finish(id, .failure(.acknowledgementLost)) }
+    }
+
+    /// The publish was not sent: its caller gets the error.
+    func withdraw(_ id: UInt64) {
+        finish(id, nil)
+    }
+
+    /// The acknowledgement of publish `id` came. Unknown ids are ignored: they timed out.
+    func acknowledged(_ id: UInt64, _ outcome: Outcome) {
+        finish(id, outcome)
+    }
+
+    private func finish(_ id: UInt64, _ outcome: Outcome?) {
+        let (report, emptied) = state.withLock {
+            state -> ((@Sendable (Outcome) -> Void)?, [Completion<Void>]) in
+            guard let pending = state.pending.removeValue(forKey: id) else { return (nil, []) }
+            Self.release(&state)
+            return (pending.report, Self.emptied(&state))
+        }
+        if let outcome { report?(outcome) }
+        for completion in emptied { completion.complete(.success(())) }
+    }
+
+    /// A connection was lost: what had been handed to it is not acknowledged any more.
+    func connectionLost(takenEnd: UInt64) {
+        fail(.acknowledgementLost) { state in
+            state.lostEnd = max(state.lostEnd, takenEnd)
+            return state.pending.filter { $0.value.end.map { $0 <= takenEnd } ?? false }.map(\.key)
+        }
+    }
+
+    /// Fails what is due.
+    func expire(now: NIODeadline) {
+        fail(.publishTimeout) { state in
+            var due: [UInt64] = []
+            while let first = state.deadlines.first, first.at <= now || state.pending[first.id] == nil {
+                state.deadlines.removeFirst()
+                if state.pending[first.id] != nil { due.append(first.id) }
+            }
+            return due
+        }
+    }
+
+    /// Fails everything, also from now on.
+    func close(_ error: StreamingError) {
+        let waiting = state.withLock { state -> CircularBuffer<Completion<Void>> in
+            if state.closed == nil { state.closed = error }
+            defer { state.waiting.removeAll() }
+            return state.waiting
+        }
+        fail(error) { Array($0.pending.keys) }
+        // They look again and find it closed.
+        for completion in waiting { completion.complete(.success(())) }
+    }
+
+    private func fail(_ error: StreamingError, _ select: (inout State) -> [UInt64]) {
+        let (reports, emptied) = state.withLock {
+            state -> ([@Sendable (Outcome) -> Void], [Completion<Void>]) in
+            let ids = select(&state).sorted()
+            let reports = ids.compactMap { state.pending.removeValue(forKey: $0)?.report }
+            for _ in reports { Self.release(&state) }
+            return (reports, Self.emptied(&state))
+        }
+        for report in reports { report(.failure(error)) }
+        for completion in emptied { completion.complete(.success(())) }
+    }
+
+    /// Lets one waiting publisher try again.
+    private static func release(_ state: inout State) {
+        while let first = state.waiting.popFirst(), !first.complete(.success(())) {}
+    }
+
+    private static func emptied(_ state: inout State) -> [Completion<Void>] {
+        guard state.pending.isEmpty else { return [] }
+        state.deadlines.removeAll(keepingCapacity: true)
+        defer { state.emptied = [] }
+        return state.emptied
+    }
+
+    /// Publishes without an acknowledgement.
+    var count: Int { state.withLock { $0.pending.count } }
+
+    /// Returns when no publish waits for its acknowledgement.
+    func empty() async throws(StreamingError) {
+        let completion = Completion<Void>()
+        let isEmpty = state.withLock { state in
+            if state.pending.isEmpty { return true }
+            state.emptied.append(completion)
+            return false
+        }
+        if isEmpty { return }
+        do throws(ClientError) {
+            try await completion.value()
+        } catch {
+            throw StreamingError(error)
+        }
+    }
+}

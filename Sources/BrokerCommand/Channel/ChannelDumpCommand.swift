@@ -1,0 +1,121 @@
+import ArgumentParser
+import BrokerClient
+
+/// `broker channel dump`.
+struct ChannelDumpCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "dump", abstract: "Print every stored message of a channel.",
+        discussion: """
+            Reads over the streaming protocol from the first message to the last one that is there; asking for a channel \
+            that does not exist creates it.
+            Each line has sequence, time and body separated by tabs; line ends, tabs and backslashes in a body are escaped. \
+            --raw prints bodies only, as they are, --json an object a line.
+            Exit code: 0 done (also without messages), 1 failed, 2 not understood.
+            """)
+
+    @OptionGroup var streaming: StreamingOptionsGroup
+    @Argument(help: "Channel.") var channel: String
+    @Option(help: "Begin with this sequence.") var sequence: UInt64?
+    @Option(help: "End after this many messages.") var count: Int?
+    @Option(help: "Time to wait for a message that should be there.") var wait = DurationArgument(.seconds(2))
+    @Flag(name: .shortAndLong, help: "Print the bodies only.") var raw = false
+    @Flag(help: "Print one JSON object a line.") var json = false
+
+    mutating func validate() throws {
+        guard !raw || !json else { throw ValidationError("--raw and --json exclude each other") }
+        guard count.map({ $0 >= 1 }) ?? true else { throw ValidationError("--count should be at least 1") }
+    }
+
+    mutating func run() async throws {
+        let client = try await streaming.connect()
+        var options = ChannelSubscriptionOptions(start: .last)
+        let newest = try await client.subscribe(channel, options)
+        // The last message tells where to end.
+        var lastIterator = PatientIterator(newest, patience: wait.duration)
+        let last = try await lastIterator.next()?.sequence
+        try await newest.unsubscribe()
+        if let last {
+            options = ChannelSubscriptionOptions(start: sequence.map { .sequence($0) } ?? .first)
+            let subscription = try await client.subscribe(channel, options)
+            var iterator = PatientIterator(subscription, patience: wait.duration)
+            var number = 0
+            if (sequence ?? 0) <= last {
+                while let message = try await iterator.next() {
+                    number += 1
+                    Terminal.out(line(message))
+                    if message.sequence >= last || number == count { break }
+                }
+            }
+            try await subscription.unsubscribe()
+        }
+        try await client.close()
+    }
+
+    private func line(_ message: ChannelMessage) -> [UInt8] {
+        if raw { return message.payload + [UInt8(ascii: "\n")] }
+        return DumpLine.text(
+            sequence: message.sequence, timestampNanoseconds: message.timestampNanoseconds,
+            reply: message.reply,
+            payload: message.payload, json: json)
+    }
+}
+
+/// One line of a dump.
+enum DumpLine {
+    static func text(
+        sequence: UInt64, timestampNanoseconds: Int64, reply: String?, payload: [UInt8], json: Bool
+    ) -> [UInt8] {
+        if json {
+            var members: [String: JSON] = [
+                "sequence": .integer(Int64(clamping: sequence)), "timestamp": .integer(timestampNanoseconds),
+                "data": .string(String(decoding: payload, as: UTF8.self)),
+            ]
+            if let reply { members["reply"] = .string(reply) }
+            return Array((JSON.object(members).text + "\n").utf8)
+        }
+        var line = Array("\(sequence)\t\(WallClock.dateAndTime(timestampNanoseconds))\t".utf8)
+        for byte in payload {
+            switch byte {
+            case UInt8(ascii: "\n"): line += "\\n".utf8
+            case UInt8(ascii: "\r"): line += "\\r".utf8
+            case UInt8(ascii: "\t"): line += "\\t".utf8
+            case UInt8(ascii: "\\"): line += "\\\\".utf8
+            case ..<0x20, 0x7F: line += ("\\x" + (byte < 16 ? "0" : "") + String(byte, radix: 16)).utf8
+            default: line.append(byte)
+            }
+        }
+        return line + [UInt8(ascii: "\n")]
+    }
+}
+
+/// The messages of a subscription until none comes in time.
+struct PatientIterator {
+    private let subscription: ChannelSubscription
+    private let patience: Duration
+
+    init(_ subscription: ChannelSubscription, patience: Duration) {
+        self.subscription = subscription
+        self.patience = patience
+    }
+
+    /// The next message; the one before is acknowledged. Nil at the end, and when none comes in time.
+    mutating func next() async throws -> ChannelMessage? {
+        let (subscription, patience) = (subscription, patience)
+        let message = try await withThrowingTaskGroup(of: ChannelMessage?.self) { group in
+            group.addTask {
+                // An iterator for each message: none of them acknowledges, that is done below.
+                var iterator = subscription.makeAsyncIterator()
+                return try await iterator.next()
+            }
+            group.addTask {
+                // Cancelled when a message came: then nobody takes its nil.
+                try? await Task.sleep(for: patience)
+                return nil
+            }
+            defer { group.cancelAll() }
+            return try await group.next() ?? nil
+        }
+        message?.acknowledge()
+        return message
+    }
+}

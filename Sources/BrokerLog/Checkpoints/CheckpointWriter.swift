@@ -1,0 +1,105 @@
+/// What the loop gathered for a checkpoint: values only, and blocks whose first records do not change.
+struct CheckpointRequest: @unchecked Sendable {
+    // Sendable: `tails` hold storages of which only the records named, which are complete, are read.
+
+    struct Tail {
+        var channel: UInt32
+        var storage: BlockStorage
+        var summary: BlockSummary
+    }
+
+    var position: UInt64
+    var place: JournalPlace
+    var nextChannelID: UInt32
+    /// Without segments and tail, which the writer fills in.
+    var channels: [CheckpointChannel]
+    var tails: [Tail]
+    var damage: [Damage]
+    var snapshot: [UInt8]
+}
+
+/// Makes checkpoints. Owned by the background thread.
+final class CheckpointWriter {
+    private let fileSystem: any FileSystem
+    private let directory: StoreDirectory
+    /// Checkpoints that are whole, oldest first: number and where their recovery begins.
+    private var valid: [(number: UInt64, journalFile: UInt64)]
+    private var nextNumber: UInt64
+    private let encoder = BlockEncoder()
+
+    /// - Parameter newest: the highest number seen, whole or not.
+    init(
+        fileSystem: any FileSystem, directory: StoreDirectory, valid: [(number: UInt64, journalFile: UInt64)],
+        newest: UInt64
+    ) {
+        self.fileSystem = fileSystem
+        self.directory = directory
+        self.valid = valid
+        nextNumber = newest + 1
+    }
+
+    /// Makes one checkpoint durable.
+    ///
+    /// - Returns: the journal file before which nothing is needed: two checkpoints lie above it.
+    func write(_ request: CheckpointRequest, segments: SegmentStore) throws(FileError) -> UInt64? {
+        let number = nextNumber
+        var file = CheckpointFile(
+            storeID: directory.storeID, number: number, position: request.position, place: request.place,
+            nextChannelID: request.nextChannelID, channels: request.channels, damage: request.damage,
+            snapshot: request.snapshot)
+        let tails = try writeTails(request.tails, number)
+        for index in file.channels.indices {
+            let id = file.channels[index].id
+            file.channels[index].segments = segments.channels[id] ?? SegmentStore.Channel()
+            file.channels[index].tail = tails[id]
+        }
+        // Segments, tails, and the names of both: all that the checkpoint is about to promise.
+        try fileSystem.syncAll(directory.path)
+        try fileSystem.replace(path(number, ".checkpoint"), with: file.encoded())
+        nextNumber += 1
+        valid.append((number, request.place.file))
+        if valid.count > 2 { valid.removeFirst(valid.count - 2) }
+        try removeOld()
+        return valid.count == 2 ? valid[0].journalFile : nil
+    }
+
+    private func writeTails(
+        _ tails: [CheckpointRequest.Tail], _ number: UInt64
+    ) throws(FileError) -> [UInt32: SegmentFile.Block] {
+        var found: [UInt32: SegmentFile.Block] = [:]
+        guard !tails.isEmpty else { return found }
+        let file = try fileSystem.open(path(number, ".tails"), .create)
+        defer { fileSystem.close(file) }
+        var offset: UInt64 = 0
+        encoder.removeAll()
+        for (index, tail) in tails.enumerated() {
+            let at = offset + UInt64(encoder.count)
+            let size = encoder.add(
+                tail.storage, tail.summary, channel: tail.channel, segment: 0,
+                storeMark: UInt32(truncatingIfNeeded: directory.storeID), compresses: false)
+            found[tail.channel] = SegmentFile.Block(summary: tail.summary, offset: at, size: UInt32(size))
+            if encoder.count >= 1 << 20 || index == tails.count - 1 {
+                try unsafe fileSystem.write(
+                    file, UnsafeRawBufferPointer(start: encoder.base, count: encoder.count), at: Int(offset))
+                offset += UInt64(encoder.count)
+                encoder.removeAll()
+            }
+        }
+        return found
+    }
+
+    /// Removes everything but the two newest whole checkpoints.
+    private func removeOld() throws(FileError) {
+        let kept = Set(
+            valid.flatMap {
+                [CheckpointFile.name($0.number, ".checkpoint"), CheckpointFile.name($0.number, ".tails")]
+            })
+        for name in try fileSystem.list(directory.checkpoints) where !kept.contains(name) {
+            try fileSystem.remove(directory.checkpoints + "/" + name)
+        }
+    }
+
+    private func path(_ number: UInt64, _ suffix: String) -> String {
+        directory.checkpoints + "/" + CheckpointFile.name(number, suffix)
+    }
+}

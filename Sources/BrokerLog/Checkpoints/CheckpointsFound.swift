@@ -1,0 +1,43 @@
+/// The checkpoints of a store, read at opening.
+struct CheckpointsFound {
+    /// The newest one that is whole.
+    private(set) var newest: CheckpointFile?
+    /// The two newest that are whole, oldest first: number and first journal file they need.
+    private(set) var valid: [(number: UInt64, journalFile: UInt64)] = []
+    /// The highest number seen, whole or not.
+    private(set) var newestNumber: UInt64 = 0
+    private(set) var damage: [Damage] = []
+
+    /// Number of the first journal file that must be kept.
+    var keptJournalFile: UInt64 { valid.count == 2 ? valid[0].journalFile : 0 }
+
+    /// - Throws: `LogError` when there are checkpoints and none is whole; `FileError`.
+    init(fileSystem: any FileSystem, directory: StoreDirectory) throws {
+        let names = try fileSystem.list(directory.checkpoints)
+        for name in names.reversed() {
+            guard let number = CheckpointFile.number(name, ".checkpoint") else { continue }
+            newestNumber = max(newestNumber, number)
+            guard valid.count < 2 else { continue }
+            let bytes = try fileSystem.contents(directory.checkpoints + "/" + name, limit: .max)
+            guard let file = CheckpointFile(bytes, number: number, storeID: directory.storeID) else {
+                damage.append(
+                    Damage(
+                        file: "checkpoints/" + name, offset: 0,
+                        reason: "the checkpoint is damaged; the one before it and the journal take its place")
+                )
+                continue
+            }
+            if newest == nil { newest = file }
+            valid.insert((number, file.place.file), at: 0)
+        }
+        for name in names {
+            if let number = CheckpointFile.number(name, ".tails") { newestNumber = max(newestNumber, number) }
+        }
+        if newest == nil, !damage.isEmpty {
+            throw LogError(
+                .damaged,
+                "no checkpoint in \(directory.checkpoints) is whole (\(damage.map(\.file).joined(separator: ", "))); "
+                    + "restore one from a copy of the directory. Nothing was changed")
+        }
+    }
+}

@@ -1,0 +1,21 @@
+import Glibc
+
+extension FileError {
+    /// The disk or a quota is full: what was written before is whole, and trying again later is right.
+    public var isNoSpace: Bool { code == ENOSPC || code == EDQUOT }
+    /// Nothing that was written before is in doubt, and trying again later is right: the disk is full, or
+    /// a file could not be opened, created or renamed.
+    var mayPass: Bool {
+        isNoSpace || ["open", "rename", "unlink", "remove", "mkdir", "makeDirectory"].contains(call)
+    }
+    /// The path names nothing.
+    public var isMissing: Bool { code == ENOENT || code == ENOTDIR }
+    /// The path names something already.
+    public var exists: Bool { code == EEXIST }
+
+    /// The system's sentence for the code, with call and path.
+    public var description: String {
+        let text = unsafe strerror(code).map { unsafe String(cString: $0) } ?? "error \(code)"
+        return "\(call) \(path): \(text)"
+    }
+}

@@ -1,0 +1,216 @@
+import Glibc
+import Synchronization
+
+extension SimulatedFileSystem {
+    package func open(_ path: String, _ mode: OpenMode) throws(FileError) -> OpenFile {
+        try call(.open, path) { state throws(FileError) in
+            let (directory, name) = try state.parent(of: path, .open)
+            var node = state.directories[directory]?.names[name]
+            if let existing = node, state.directories[existing] != nil {
+                throw FileError(call: "open", path: path, code: EISDIR)
+            }
+            if node == nil {
+                if mode == .read || mode == .write { throw FileError(call: "open", path: path, code: ENOENT) }
+                let created = state.newNode()
+                state.nodes[created] = Node()
+                state.change(directory, [(name, created)])
+                node = created
+            }
+            guard let node else { throw FileError(call: "open", path: path, code: ENOENT) }
+            if mode == .create { state.resize(node, to: 0) }
+            let descriptor = state.nextDescriptor
+            state.nextDescriptor += 1
+            state.descriptors[descriptor] = (node, path, mode != .read)
+            return OpenFile(descriptor: descriptor)
+        }
+    }
+
+    package func close(_ file: OpenFile) {
+        state.withLock { state in
+            guard let entry = state.descriptors.removeValue(forKey: file.descriptor) else { return }
+            if !state.descriptors.values.contains(where: { $0.node == entry.node }) {
+                state.nodes[entry.node]?.isLocked = false
+            }
+        }
+    }
+
+    package func size(_ file: OpenFile) throws(FileError) -> Int {
+        try onFile(.size, file) { state, node, _ throws(FileError) in state.nodes[node]?.current.count ?? 0 }
+    }
+
+    package func read(
+        _ file: OpenFile, into buffer: UnsafeMutableRawBufferPointer, at offset: Int
+    ) throws(FileError) -> Int {
+        // Not shared: the buffer is the caller's for the length of this call, under the lock.
+        nonisolated(unsafe) let target = unsafe buffer
+        return try onFile(.read, file) { state, node, _ throws(FileError) in
+            let content = state.nodes[node]?.current ?? []
+            let count = unsafe max(0, min(target.count, content.count - offset))
+            if count > 0 {
+                unsafe content.withUnsafeBytes { source in
+                    unsafe target.copyMemory(
+                        from: UnsafeRawBufferPointer(rebasing: source[offset..<(offset + count)]))
+                }
+            }
+            return count
+        }
+    }
+
+    package func write(_ file: OpenFile, _ bytes: UnsafeRawBufferPointer, at offset: Int) throws(FileError) {
+        // Not shared: the bytes are the caller's for the length of this call, under the lock.
+        nonisolated(unsafe) let source = unsafe bytes
+        try onFile(.write, file) { state, node, path throws(FileError) in
+            var count = unsafe source.count
+            let size = state.nodes[node]?.current.count ?? 0
+            let growth = max(0, offset + count - size)
+            let free = growth == 0 ? 0 : max(0, state.capacity - state.used)
+            if growth > free { count = max(0, size + free - offset) }
+            if count > 0 {
+                if offset + count > size { state.resize(node, to: offset + count) }
+                unsafe state.nodes[node]?.current.withUnsafeMutableBytes { target in
+                    unsafe UnsafeMutableRawBufferPointer(rebasing: target[offset..<(offset + count)])
+                        .copyMemory(from: UnsafeRawBufferPointer(rebasing: source[0..<count]))
+                }
+                for sector in (offset / Self.sector)...((offset + count - 1) / Self.sector) {
+                    state.nodes[node]?.dirty.insert(sector)
+                }
+            }
+            if unsafe count < source.count { throw FileError(call: "pwrite", path: path, code: ENOSPC) }
+        }
+    }
+
+    package func truncate(_ file: OpenFile, to size: Int) throws(FileError) {
+        try onFile(.truncate, file) { state, node, _ throws(FileError) in state.resize(node, to: size) }
+    }
+
+    package func sync(_ file: OpenFile) throws(FileError) {
+        do {
+            try onFile(.sync, file) { state, node, _ throws(FileError) in state.sync(node) }
+        } catch {
+            // As Linux: after a failed sync the pages count as clean.
+            state.withLock { state in
+                if let node = state.descriptors[file.descriptor]?.node { state.nodes[node]?.dirty = [] }
+            }
+            throw error
+        }
+    }
+
+    package func dropCache(_ file: OpenFile) {
+        state.withLock { state in
+            guard let number = state.descriptors[file.descriptor]?.node, let node = state.nodes[number] else {
+                return
+            }
+            guard node.durable.count == node.current.count else { return }
+            var content = node.durable
+            for sector in node.dirty {
+                let range = (sector * Self.sector)..<min((sector + 1) * Self.sector, content.count)
+                content.replaceSubrange(range, with: node.current[range])
+            }
+            state.nodes[number]?.current = content
+        }
+    }
+
+    package func lock(_ file: OpenFile) throws(FileError) -> Bool {
+        try onFile(.lock, file) { state, node, _ throws(FileError) in
+            if state.nodes[node]?.isLocked == true { return false }
+            state.nodes[node]?.isLocked = true
+            return true
+        }
+    }
+
+    package func rename(_ path: String, to target: String) throws(FileError) {
+        try call(.rename, path) { state throws(FileError) in
+            let (directory, name) = try state.parent(of: path, .rename)
+            let (_, newName) = try state.parent(of: target, .rename)
+            guard let node = state.directories[directory]?.names[name] else {
+                throw FileError(call: "rename", path: path, code: ENOENT)
+            }
+            state.change(directory, [(name, nil), (newName, node)])
+        }
+    }
+
+    package func remove(_ path: String) throws(FileError) {
+        try call(.remove, path) { state throws(FileError) in
+            let (directory, name) = try state.parent(of: path, .remove)
+            guard state.directories[directory]?.names[name] != nil else {
+                throw FileError(call: "unlink", path: path, code: ENOENT)
+            }
+            state.change(directory, [(name, nil)])
+        }
+    }
+
+    package func makeDirectory(_ path: String) throws(FileError) {
+        try call(.makeDirectory, path) { state throws(FileError) in
+            let (directory, name) = try state.parent(of: path, .makeDirectory)
+            if state.directories[directory]?.names[name] != nil {
+                throw FileError(call: "mkdir", path: path, code: EEXIST)
+            }
+            let created = state.newNode()
+            state.directories[created] = Directory()
+            state.change(directory, [(name, created)])
+        }
+    }
+
+    package func removeDirectory(_ path: String) throws(FileError) {
+        try call(.removeDirectory, path) { state throws(FileError) in
+            let number = try state.directory(path, .removeDirectory)
+            if state.directories[number]?.names.isEmpty == false {
+                throw FileError(call: "rmdir", path: path, code: ENOTEMPTY)
+            }
+            let (directory, name) = try state.parent(of: path, .removeDirectory)
+            state.change(directory, [(name, nil)])
+        }
+    }
+
+    package func list(_ path: String) throws(FileError) -> [String] {
+        try call(.list, path) { state throws(FileError) in
+            let number = try state.directory(path, .list)
+            return (state.directories[number]?.names.keys).map { $0.sorted() } ?? []
+        }
+    }
+
+    package func syncDirectory(_ path: String) throws(FileError) {
+        try call(.syncDirectory, path) { state throws(FileError) in
+            let number = try state.directory(path, .syncDirectory)
+            state.syncNames(number)
+        }
+    }
+
+    package func syncAll(_ path: String) throws(FileError) {
+        try call(.syncAll, path) { state throws(FileError) in
+            for node in state.nodes.keys { state.sync(node) }
+            for number in state.directories.keys {
+                state.syncNames(number)
+            }
+        }
+    }
+
+    package func volume(of path: String) -> VolumeKind { state.withLock { $0.volume } }
+
+    package func randomIdentity() -> UInt64 { state.withLock { $0.random.next() } }
+
+    private func call<T: Sendable>(
+        _ kind: Call, _ path: String, _ body: (inout State) throws(FileError) -> T
+    ) throws(FileError) -> T {
+        try state.withLock { state throws(FileError) in
+            if let code = state.onCall?(kind, path) {
+                throw FileError(call: kind.rawValue, path: path, code: code)
+            }
+            return try body(&state)
+        }
+    }
+
+    private func onFile<T: Sendable>(
+        _ kind: Call, _ file: OpenFile, _ body: (inout State, Int, String) throws(FileError) -> T
+    ) throws(FileError) -> T {
+        try state.withLock { state throws(FileError) in
+            guard let entry = state.descriptors[file.descriptor] else {
+                throw FileError(call: kind.rawValue, path: "descriptor \(file.descriptor)", code: EBADF)
+            }
+            if let code = state.onCall?(kind, entry.path) {
+                throw FileError(call: kind.rawValue, path: entry.path, code: code)
+            }
+            return try body(&state, entry.node, entry.path)
+        }
+    }
+}

@@ -1,0 +1,87 @@
+/// What became of a channel within a chunk: the values after the chunk's last record of it.
+struct ChannelTouch {
+    var channel: UInt32
+    var lastSequence: UInt64
+    var lastTimestamp: Int64
+    /// Messages and bytes ever appended, counted from the opening.
+    var messages: UInt64
+    var bytes: UInt64
+}
+
+/// Records on their way to the journal: filled by the log's loop, then handed to the committer, then
+/// handed back. One owner at a time.
+@safe
+final class JournalChunk: @unchecked Sendable {
+    // Sendable: owned by the loop until `submit`, by the committer until it reports, never by both.
+
+    /// Room before the first record for the frame's header, so that a chunk is written as it is.
+    static let headerRoom = JournalFrame.headerSize
+
+    private(set) var base: UnsafeMutableRawPointer
+    private(set) var capacity: Int
+    /// Bytes used, `headerRoom` included.
+    var used = JournalChunk.headerRoom
+    /// Position of the first record.
+    var firstPosition: UInt64 = 0
+    var recordCount = 0
+    var hasMessages = false
+    var touches: [ChannelTouch] = []
+    /// Record bytes when it was submitted, those of chunks merged into it included.
+    var submittedBytes = 0
+    /// When it was submitted (monotonic nanoseconds).
+    var submittedAt: UInt64 = 0
+
+    init(capacity: Int = 64 << 10) {
+        unsafe base = .allocate(byteCount: capacity, alignment: 4096)
+        self.capacity = capacity
+    }
+
+    deinit { unsafe base.deallocate() }
+
+    var isEmpty: Bool { recordCount == 0 }
+    var recordBytes: Int { used - Self.headerRoom }
+    var lastPosition: UInt64 { firstPosition + UInt64(recordCount) - 1 }
+
+    /// Makes room for `bytes` more, keeping what is there.
+    func reserve(_ bytes: Int) {
+        guard used + bytes > capacity else { return }
+        let larger = max(capacity * 2, used + bytes)
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: larger, alignment: 4096)
+        unsafe memory.copyMemory(from: base, byteCount: used)
+        unsafe base.deallocate()
+        unsafe base = memory
+        capacity = larger
+    }
+
+    /// Adds the records of `other`, which follow this chunk's without a gap.
+    func absorb(_ other: JournalChunk) {
+        precondition(
+            other.firstPosition == firstPosition + UInt64(recordCount), "a frame's positions are consecutive")
+        reserve(other.recordBytes)
+        unsafe (base + used).copyMemory(from: other.base + Self.headerRoom, byteCount: other.recordBytes)
+        used += other.recordBytes
+        recordCount += other.recordCount
+        hasMessages = hasMessages || other.hasMessages
+        touches.append(contentsOf: other.touches)
+        submittedBytes += other.submittedBytes
+    }
+
+    /// Empties the chunk for its next use.
+    func reset() {
+        used = Self.headerRoom
+        recordCount = 0
+        hasMessages = false
+        submittedBytes = 0
+        touches.removeAll(keepingCapacity: true)
+    }
+
+    /// Calls `body` with each record in order.
+    func forEachRecord(_ body: (UnsafeRawPointer) -> Void) {
+        var offset = Self.headerRoom
+        while offset < used {
+            let record = unsafe UnsafeRawPointer(base + offset)
+            unsafe body(record)
+            offset += unsafe Record.length(record)
+        }
+    }
+}

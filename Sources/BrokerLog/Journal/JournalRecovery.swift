@@ -1,0 +1,313 @@
+/// Reads a journal back.
+///
+/// Frames are taken in as long as each is whole and names the checksum of the one before. Where one is
+/// not, everything that follows is searched for whole frames and for D, the position that was known
+/// synced when a frame was written. If some D lies at or above the first missing position, something
+/// that was synced is gone: damage, which is named, and reading goes on at the next whole frame. If not,
+/// what follows was never synced: an unsynced tail, which is cut. A file whose header continues the
+/// journal behind a certain frame cuts whatever follows that frame in files before it.
+@safe
+struct JournalRecovery {
+    struct File {
+        var number: UInt64
+        var size: Int
+        /// Nil: both copies are damaged.
+        var header: JournalFileHeader?
+    }
+
+    private let fileSystem: any FileSystem
+    private let directory: String
+    private let storeID: UInt64
+    /// Everything up to here is in the checkpoint.
+    private let covered: UInt64
+
+    /// Files from this number on are kept, for the checkpoint before.
+    private let keptFrom: UInt64
+
+    private(set) var place: JournalPlace
+    private(set) var generation: UInt64 = 0
+    private(set) var synced: UInt64
+    private(set) var damage: [Damage] = []
+    private(set) var cutTail: String?
+    /// Bytes of the frames taken in.
+    private(set) var bytes: UInt64 = 0
+    /// Files that hold journal from the beginning of recovery on; every other file.
+    private(set) var used: [JournalFiles.Entry] = []
+    private(set) var free: [JournalFiles.Entry] = []
+    private var files: [File] = []
+    private var loaded: (index: Int, bytes: FileBytes)?
+    private var startsAfterDamage = false
+
+    /// - Parameters:
+    ///   - start: where to begin; nil for the first file.
+    ///   - covered: the last position that the checkpoint holds.
+    ///   - keptFrom: number of the first file that must not be recycled.
+    init(
+        fileSystem: any FileSystem, directory: String, storeID: UInt64, start: JournalPlace?, covered: UInt64,
+        keptFrom: UInt64
+    ) {
+        self.fileSystem = fileSystem
+        self.directory = directory
+        self.storeID = storeID
+        self.covered = covered
+        self.keptFrom = keptFrom
+        place = start ?? JournalPlace()
+        synced = covered
+    }
+
+    /// Reads everything.
+    ///
+    /// - Parameters:
+    ///   - taken: called with each record in order, those that the checkpoint covers among them.
+    ///   - lost: called with what seem to be records of a damaged frame, to name what is lost; their
+    ///     lengths were checked, their content is not to be trusted. Returns the range if it is plausible.
+    mutating func run(
+        taken: (UnsafeRawPointer) -> Void, lost: (UnsafeRawPointer) -> LostRange?
+    ) throws(FileError) {
+        try survey()
+        var index = 0
+        var offset = Int(place.offset)
+        if let first = files.first, first.number != place.file {
+            // A new store begins with its first file; a checkpoint names one that must be there.
+            if place.file != 0 {
+                damage.append(
+                    Damage(
+                        file: name(place.file), offset: 0,
+                        reason: "the journal file that recovery begins in is missing"))
+                startsAfterDamage = true
+            }
+            offset = JournalFileHeader.pageSize
+        }
+        while index < files.count {
+            if let next = continuation(after: index) {
+                index = next
+                offset = JournalFileHeader.pageSize
+            }
+            let bytes = try load(index)
+            if let frame = nextFrame(bytes, at: offset, in: index) {
+                unsafe deliver(frame, bytes, offset, taken)
+                place.file = files[index].number
+                offset += frame.stride
+                place.offset = UInt64(offset)
+                continue
+            }
+            guard let resume = try search(from: index, offset: offset) else {
+                noteCut(bytes, index, offset)
+                break
+            }
+            unsafe try noteDamage(from: index, offset, to: resume, lost)
+            index = resume.index
+            offset = resume.offset
+            startsAfterDamage = true
+        }
+        loaded = nil
+        place.position = max(place.position, covered)
+        // Every file was synced before it was read.
+        synced = place.position
+    }
+
+    // MARK: Files
+
+    /// Lists the files. Each is synced, and its clean pages forgotten, so that what is read is what is
+    /// on disk and not what a process that died had only written.
+    private mutating func survey() throws(FileError) {
+        for name in try fileSystem.list(directory) {
+            guard let number = JournalFileHeader.number(name) else { continue }
+            let file = try fileSystem.open(directory + "/" + name, .write)
+            defer { fileSystem.close(file) }
+            try fileSystem.sync(file)
+            fileSystem.dropCache(file)
+            let size = try fileSystem.size(file)
+            let page = try FileBytes(
+                file, length: min(size, JournalFileHeader.pageSize), fileSystem: fileSystem)
+            let entry = JournalFiles.Entry(number: number, size: size)
+            switch JournalFileHeader.read(page.array(0..<page.count), number: number, storeID: storeID) {
+            case .used(let header, let damagedCopies):
+                generation = max(generation, header.generation)
+                if number < keptFrom { free.append(entry) } else { used.append(entry) }
+                guard number >= place.file else { continue }
+                if damagedCopies > 0 {
+                    damage.append(
+                        Damage(
+                            file: self.name(number), offset: 0,
+                            reason: "one of the header's two copies is damaged; nothing is lost"))
+                }
+                if let last = files.last?.header, last.generation >= header.generation {
+                    damage.append(
+                        Damage(
+                            file: self.name(number), offset: 24,
+                            reason: "the generation is not higher than the file's before"))
+                }
+                files.append(File(number: number, size: size, header: header))
+            case .unused:
+                free.append(entry)
+            case .damaged:
+                damage.append(
+                    Damage(
+                        file: self.name(number), offset: 0, reason: "both copies of the header are damaged"))
+                files.append(File(number: number, size: size, header: nil))
+                used.append(entry)
+            }
+        }
+    }
+
+    private mutating func load(_ index: Int) throws(FileError) -> FileBytes {
+        if let loaded, loaded.index == index { return loaded.bytes }
+        loaded = nil
+        let file = try fileSystem.open(directory + "/" + JournalFileHeader.name(files[index].number), .read)
+        defer { fileSystem.close(file) }
+        let bytes = try FileBytes(file, length: try fileSystem.size(file), fileSystem: fileSystem)
+        loaded = (index, bytes)
+        return bytes
+    }
+
+    private func name(_ number: UInt64) -> String { "journal/" + JournalFileHeader.name(number) }
+
+    /// The last file whose header continues the journal exactly behind what was taken in.
+    private func continuation(after index: Int) -> Int? {
+        var found: Int?
+        for later in files.indices.dropFirst(index + 1) {
+            if let header = files[later].header, header.previousPosition == place.position,
+                header.previousChecksum == place.checksum
+            {
+                found = later
+            }
+        }
+        return found
+    }
+
+    /// The greatest position that frames of file `index` can have: where a later file continues.
+    private func bound(_ index: Int) -> UInt64 {
+        files.dropFirst(index + 1).compactMap { $0.header?.previousPosition }.min() ?? .max
+    }
+
+    // MARK: Frames
+
+    /// A frame at `offset` whose bounds and checksum are right.
+    private func wholeFrame(_ bytes: FileBytes, at offset: Int, in index: Int) -> JournalFrame? {
+        guard offset + JournalFrame.headerSize <= bytes.count,
+            let frame = unsafe JournalFrame(header: bytes.base + offset)
+        else { return nil }
+        if let header = files[index].header, header.generation != frame.generation { return nil }
+        let length = Int(frame.length)
+        guard length >= Record.headerSize, length <= bytes.count - offset - JournalFrame.headerSize,
+            frame.recordCount > 0, Int(frame.recordCount) <= length / Record.headerSize,
+            frame.firstPosition > 0, frame.lastPosition >= frame.firstPosition,
+            unsafe JournalFrame.checksum(bytes.base + offset, length: length) == frame.checksum
+        else { return nil }
+        return frame
+    }
+
+    private func nextFrame(_ bytes: FileBytes, at offset: Int, in index: Int) -> JournalFrame? {
+        guard let frame = wholeFrame(bytes, at: offset, in: index), frame.firstPosition > place.position,
+            frame.lastPosition <= bound(index), frame.previousChecksum == place.checksum || startsAfterDamage
+        else { return nil }
+        return frame
+    }
+
+    private mutating func deliver(
+        _ frame: JournalFrame, _ bytes: FileBytes, _ offset: Int, _ taken: (UnsafeRawPointer) -> Void
+    ) {
+        startsAfterDamage = false
+        place.position = frame.lastPosition
+        place.checksum = frame.checksum
+        generation = max(generation, frame.generation)
+        self.bytes += UInt64(frame.stride)
+        unsafe Self.forEachRecord(
+            bytes.base + offset + JournalFrame.headerSize, available: Int(frame.length),
+            first: frame.firstPosition, taken)
+    }
+
+    /// Walks records that lie back to back and carry the positions they should; stops where that ends.
+    private static func forEachRecord(
+        _ base: UnsafeRawPointer, available: Int, first: UInt64, _ body: (UnsafeRawPointer) -> Void
+    ) {
+        var offset = 0
+        var position = first
+        while unsafe Record.isWhole(base + offset, available: available - offset) {
+            let record = unsafe base + offset
+            guard unsafe Record.position(record) == position else { return }
+            unsafe body(record)
+            offset += unsafe Record.length(record)
+            position &+= 1
+        }
+    }
+
+    // MARK: Damage
+
+    /// The next whole frame at or behind `offset`, if something that was synced is missing before it.
+    private mutating func search(
+        from start: Int, offset: Int
+    ) throws(FileError) -> (index: Int, offset: Int)? {
+        var resume: (index: Int, offset: Int)?
+        var known = covered
+        var position = place.position
+        for index in files.indices.dropFirst(start) {
+            let bytes = try load(index)
+            let limit = bound(index)
+            var offset = index == start ? offset : JournalFileHeader.pageSize
+            while offset + JournalFrame.headerSize <= bytes.count {
+                if let frame = wholeFrame(bytes, at: offset, in: index), frame.firstPosition > position,
+                    frame.lastPosition <= limit
+                {
+                    if resume == nil { resume = (index, offset) }
+                    known = max(known, frame.knownSynced)
+                    position = frame.lastPosition
+                    offset += frame.stride
+                } else {
+                    offset += JournalFrame.alignment
+                }
+            }
+        }
+        return known > place.position ? resume : nil
+    }
+
+    private mutating func noteDamage(
+        from index: Int, _ offset: Int, to resume: (index: Int, offset: Int),
+        _ lost: (UnsafeRawPointer) -> LostRange?
+    ) throws(FileError) {
+        let bytes = try load(index)
+        var ranges: [LostRange] = []
+        let end = resume.index == index ? resume.offset : bytes.count
+        var at = offset
+        while at + JournalFrame.headerSize + Record.headerSize <= end {
+            let base = unsafe bytes.base + at
+            let seemsFrame = unsafe JournalFrame(header: base) != nil
+            if at == offset || seemsFrame {
+                let records = unsafe base + JournalFrame.headerSize
+                unsafe Self.forEachRecord(
+                    records, available: end - at - JournalFrame.headerSize, first: Record.position(records)
+                ) { record in
+                    if let range = unsafe lost(record) { Self.add(range, to: &ranges) }
+                }
+            }
+            at += JournalFrame.alignment
+        }
+        damage.append(
+            Damage(
+                file: name(files[index].number), offset: UInt64(offset),
+                reason: "synced records after position \(place.position) are damaged or missing", lost: ranges
+            ))
+    }
+
+    private static func add(_ range: LostRange, to ranges: inout [LostRange]) {
+        if let last = ranges.lastIndex(where: { $0.channel == range.channel }),
+            ranges[last].sequences.upperBound + 1 == range.sequences.lowerBound
+        {
+            ranges[last].sequences = ranges[last].sequences.lowerBound...range.sequences.upperBound
+        } else {
+            ranges.append(range)
+        }
+    }
+
+    /// Says what was cut, if there was anything.
+    private mutating func noteCut(_ bytes: FileBytes, _ index: Int, _ offset: Int) {
+        guard offset + JournalFrame.headerSize <= bytes.count,
+            let frame = unsafe JournalFrame(header: bytes.base + offset),
+            files[index].header?.generation == frame.generation
+        else { return }
+        cutTail =
+            "\(name(files[index].number)) from offset \(offset): an unsynced tail after position "
+            + "\(place.position), of which nothing was acknowledged"
+    }
+}

@@ -1,0 +1,127 @@
+/// Why a batch did not become durable.
+enum JournalFailure: Error, Equatable {
+    /// Nothing was written where it counts: the disk is full. Trying again later is right.
+    case noSpace(String)
+    /// The log is closed for writing: nothing is retried on that file.
+    case failed(String)
+}
+
+/// Where recovery can begin to read: behind a frame.
+struct JournalPlace: Equatable, Sendable {
+    var file: UInt64 = 0
+    var offset: UInt64 = UInt64(JournalFileHeader.pageSize)
+    /// Last position and checksum of the frame before; 0 when there is none.
+    var position: UInt64 = 0
+    var checksum: UInt32 = 0
+}
+
+/// Writes frames, one file after the other. Owned by the committer.
+@safe
+final class JournalWriter {
+    private let fileSystem: any FileSystem
+    private let files: JournalFiles
+    private let storeID: UInt64
+    private var current: JournalFiles.Taken?
+    private var generation: UInt64
+    /// Behind the last frame written.
+    private(set) var place: JournalPlace
+    /// The greatest position known synced.
+    private(set) var synced: UInt64
+    private(set) var bytesWritten: UInt64 = 0
+    private(set) var syncs: UInt64 = 0
+
+    /// - Parameters:
+    ///   - place: behind the last frame that recovery took in; the first frame goes to a new file.
+    ///   - generation: the highest one found.
+    init(
+        fileSystem: any FileSystem, files: JournalFiles, storeID: UInt64, place: JournalPlace,
+        generation: UInt64,
+        synced: UInt64
+    ) {
+        self.fileSystem = fileSystem
+        self.files = files
+        self.storeID = storeID
+        self.place = place
+        self.generation = generation
+        self.synced = synced
+    }
+
+    /// Whether the current file is half used, so that another should be ready.
+    var isHalfUsed: Bool { current.map { Int(place.offset) * 2 >= $0.size } ?? false }
+
+    /// Writes a batch as one frame; not synced.
+    func write(_ chunk: JournalChunk) throws(JournalFailure) {
+        let frameBytes = JournalFrame.headerSize + chunk.recordBytes
+        let room = current.map { $0.size - Int(place.offset) } ?? 0
+        let rolls = frameBytes > room && !(current != nil && Int(place.offset) == JournalFileHeader.pageSize)
+        if current == nil || rolls { try roll(forMessages: chunk.hasMessages) }
+        guard let file = current else { throw .failed("no journal file") }
+
+        // Zeros up to the next page, so that the kernel never reads one to fill it.
+        let end = Int(place.offset) + frameBytes
+        let padding = (JournalFrame.pageSize - end % JournalFrame.pageSize) % JournalFrame.pageSize
+        chunk.reserve(padding)
+        unsafe (chunk.base + frameBytes).initializeMemory(as: UInt8.self, repeating: 0, count: padding)
+        let header = JournalFrame(
+            length: UInt32(chunk.recordBytes), generation: generation, firstPosition: chunk.firstPosition,
+            knownSynced: synced, recordCount: UInt32(chunk.recordCount), previousChecksum: place.checksum)
+        let sum = unsafe header.seal(at: chunk.base)
+        do throws(FileError) {
+            try unsafe fileSystem.write(
+                file.file, UnsafeRawBufferPointer(start: chunk.base, count: frameBytes + padding),
+                at: Int(place.offset))
+        } catch {
+            // A frame larger than its file makes the file grow: only then may the disk be full.
+            if error.isNoSpace, end + padding > file.size { throw .noSpace("\(error)") }
+            throw .failed("\(error)")
+        }
+        bytesWritten += UInt64(frameBytes + padding)
+        place.offset += UInt64(JournalFrame.stride(recordBytes: chunk.recordBytes))
+        place.position = chunk.lastPosition
+        place.checksum = sum
+    }
+
+    /// Makes everything written durable. Called again only if it returned.
+    func sync() throws(JournalFailure) {
+        guard let current else { return }
+        do throws(FileError) { try fileSystem.sync(current.file) } catch { throw .failed("\(error)") }
+        syncs += 1
+        synced = place.position
+    }
+
+    /// Everything up to `position` was made durable by a sync of the whole file system.
+    func noteSynced(_ position: UInt64) { synced = max(synced, position) }
+
+    /// Closes the current file.
+    func close() {
+        if let current { fileSystem.close(current.file) }
+        current = nil
+        files.close()
+    }
+
+    private func roll(forMessages: Bool) throws(JournalFailure) {
+        let next: JournalFiles.Taken
+        do throws(FileError) {
+            next = try files.take(forMessages: forMessages)
+        } catch {
+            throw error.mayPass ? .noSpace("\(error)") : .failed("\(error)")
+        }
+        // What was written to the file that is left must not be forgotten by later syncs.
+        if synced < place.position, current != nil { try sync() }
+        if let current { fileSystem.close(current.file) }
+        current = next
+        generation += 1
+        place.file = next.number
+        place.offset = UInt64(JournalFileHeader.pageSize)
+        let header = JournalFileHeader(
+            storeID: storeID, number: next.number, generation: generation, previousPosition: place.position,
+            previousChecksum: place.checksum)
+        do throws(FileError) {
+            try unsafe header.page().span.withUnsafeBytes { page throws(FileError) in
+                try unsafe fileSystem.write(next.file, page, at: 0)
+            }
+        } catch {
+            throw .failed("\(error)")
+        }
+    }
+}

@@ -1,0 +1,233 @@
+extension Log {
+    /// A block was sealed: with file storage it goes to its segment once it is durable.
+    func blockSealed(_ entry: BlockEntry, of state: ChannelState) {
+        guard isJournaled, let storage = entry.storage else { return }
+        if let disk {
+            disk.pending.append(.block(state.id, storage, entry.summary))
+            disk.unwrittenBytes += Int(entry.summary.rawSize)
+        } else {
+            sealedInRecovery.append((state.id, entry))
+        }
+    }
+
+    /// Sends the background thread what became durable.
+    func sendPending() {
+        guard let disk, disk.hasWritten else { return }
+        var sent = 0
+        while sent < disk.pending.count, disk.pending[sent].needs <= durable.rawValue {
+            switch disk.pending[sent] {
+            case .block(let channel, let storage, let summary):
+                disk.background.add(.write(channel: channel.rawValue, storage, summary))
+            case .checkpoint(let request): disk.background.add(.checkpoint(request))
+            }
+            sent += 1
+        }
+        if sent > 0 { disk.pending.removeFirst(sent) }
+        guard !disk.drops.isEmpty else { return }
+        disk.drops.removeAll { drop in
+            guard drop.needs <= disk.synced else { return false }
+            disk.background.add(drop.job)
+            return true
+        }
+    }
+
+    /// Forgets what waited for positions that were taken back.
+    func dropPending(above position: UInt64) {
+        guard let disk else { return }
+        disk.pending.removeAll { pending in
+            guard pending.needs > position else { return false }
+            switch pending {
+            case .block(_, _, let summary): disk.unwrittenBytes -= Int(summary.rawSize)
+            case .checkpoint: disk.checkpointRuns = false
+            }
+            return true
+        }
+    }
+
+    /// Takes in what the background thread did.
+    func takeBackgroundResults() {
+        guard let disk else { return }
+        let (results, full) = disk.background.takeResults()
+        disk.fullReason = full
+        for result in results {
+            switch result {
+            case .written(let channel, let summary, let location):
+                disk.unwrittenBytes -= Int(summary.rawSize)
+                if let state = states[Int(channel)] { wasWritten(state, summary, location) }
+            case .checkpoint(let position):
+                disk.checkpointRuns = false
+                disk.checkpointPosition = position
+                disk.synced = max(disk.synced, position)
+                disk.committer.noteSynced(position)
+                counters.checkpoints += 1
+            case .checkpointFailed(let reason):
+                disk.checkpointRuns = false
+                disk.checkpointBytes = 0
+                disk.checkpointNotBefore = clock.now() &+ 1_000_000_000
+                report(.warning("no checkpoint could be made, and it will be tried again: \(reason)"))
+            }
+        }
+    }
+
+    private func wasWritten(_ state: ChannelState, _ summary: BlockSummary, _ location: BlockLocation) {
+        let position = state.index.firstIndex(reaching: summary.firstSequence)
+        guard position < state.index.count, state.index[position].summary == summary else { return }
+        state.index[position].location = location
+        keepCached(state, position)
+    }
+
+    /// Counts a block in memory that a segment has, and lets others go while there are too many.
+    func keepCached(_ state: ChannelState, _ position: Int) {
+        guard let disk, let storage = state.index[position].storage else { return }
+        disk.cachedBytes += storage.capacity
+        disk.cached.append((state.id, state.index[position].summary.firstSequence))
+        var looks = disk.cached.count - disk.cachedHead
+        while disk.cachedBytes > configuration.cacheBytes, looks > 0 {
+            looks -= 1
+            evictOne(disk)
+        }
+    }
+
+    /// Looks at the block that came first: it goes unless it was read since.
+    private func evictOne(_ disk: Disk) {
+        let (channel, first) = disk.cached[disk.cachedHead]
+        disk.cachedHead += 1
+        if disk.cachedHead >= 1024, disk.cachedHead * 2 >= disk.cached.count {
+            disk.cached.removeFirst(disk.cachedHead)
+            disk.cachedHead = 0
+        }
+        guard let state = state(channel) else { return }
+        let position = state.index.firstIndex(reaching: first)
+        guard position < state.index.count, state.index[position].summary.firstSequence == first,
+            let storage = state.index[position].storage
+        else { return }
+        if state.index[position].referenced {
+            state.index[position].referenced = false
+            disk.cached.append((channel, first))
+            return
+        }
+        disk.cachedBytes -= storage.capacity
+        state.index[position].storage = nil
+    }
+
+    /// A channel is gone: so are its blocks.
+    func forgetBlocks(of state: ChannelState) {
+        guard let disk else {
+            sealedInRecovery.removeAll { $0.0 == state.id }
+            return
+        }
+        for position in 0..<state.index.count { uncount(state.index[position], disk) }
+        disk.pending.removeAll { pending in
+            guard case .block(state.id, _, let summary) = pending else { return false }
+            disk.unwrittenBytes -= Int(summary.rawSize)
+            return true
+        }
+    }
+
+    private func uncount(_ entry: BlockEntry, _ disk: Disk) {
+        if entry.location != nil, let storage = entry.storage { disk.cachedBytes -= storage.capacity }
+    }
+
+    /// The front block of a channel is about to go. When it was its segment's last, so does the file,
+    /// once what was trimmed and why is synced.
+    func frontDropped(_ state: ChannelState) {
+        guard let disk, let entry = state.index.first else { return }
+        uncount(entry, disk)
+        guard let location = entry.location else { return }
+        let next = state.index.count > 1 ? state.index[1].location?.segment : nil
+        if next != location.segment {
+            disk.drops.append(
+                (
+                    max(durable.rawValue, trimNeeds),
+                    .drop(channel: state.id.rawValue, below: entry.summary.lastSequence + 1)
+                ))
+        }
+    }
+
+    // MARK: Reading
+
+    /// Asks the reader for a block, and for the one behind it.
+    func requestLoad(of position: Int, in state: ChannelState) {
+        for next in position...(position + 1) where next < state.index.count {
+            let entry = state.index[next]
+            guard entry.storage == nil, !entry.loading, let location = entry.location else { continue }
+            let request = BlockRequest(
+                channel: state.id.rawValue, firstSequence: entry.summary.firstSequence,
+                count: entry.summary.count,
+                location: location)
+            if let reader = recoveryReader {
+                finishRead(request, reader.read(request))
+                return
+            }
+            state.index[next].loading = true
+            disk?.readers.add(request)
+        }
+    }
+
+    /// Takes in what the reader read.
+    func takeReads() {
+        guard let disk else { return }
+        for (request, outcome) in disk.readers.takeResults() {
+            news.readsFinished = true
+            finishRead(request, outcome)
+        }
+    }
+
+    private func finishRead(_ request: BlockRequest, _ outcome: BlockReader.Outcome) {
+        guard let state = states[Int(request.channel)] else { return }
+        let position = state.index.firstIndex(reaching: request.firstSequence)
+        guard position < state.index.count, state.index[position].location == request.location else { return }
+        state.index[position].loading = false
+        switch outcome {
+        case .block(let storage):
+            state.index[position].storage = storage
+            state.index[position].referenced = true
+            keepCached(state, position)
+        case .damaged(let reason): setAside(state, position, reason)
+        }
+        if state.trimWaits {
+            state.trimWaits = false
+            applyLimits(to: state)
+        }
+    }
+
+    /// Takes a damaged block out of the index: its messages are lost, and readers go on behind them.
+    func setAside(_ state: ChannelState, _ position: Int, _ reason: String) {
+        let summary = state.index[position].summary
+        let segment = state.index[position].location
+        let isFront = position == 0
+        let lost = max(summary.firstSequence, state.firstSequence)...summary.lastSequence
+        state.messages -= Int(lost.upperBound - lost.lowerBound + 1)
+        state.bytes -= Int(summary.bytes) - (isFront ? state.frontTrimmedBytes : 0)
+        state.addDamage(lost)
+        state.index.remove(at: position)
+        if isFront {
+            state.frontTrimmedBytes = 0
+            let next = state.index.first?.summary.firstSequence ?? state.openFirstSequence
+            state.firstSequence = state.messages > 0 ? next : state.durableSequence + 1
+        }
+        let damage = Damage(
+            file: "channels/\(state.id.rawValue)/\(SegmentFile.name(segment?.segment ?? 0))",
+            offset: segment?.offset ?? 0, reason: reason,
+            lost: [LostRange(channel: state.id, name: state.name, sequences: lost)])
+        counters.damage.append(damage)
+        if disk == nil { recovery.damage.append(damage) } else { report(.error("damage: \(damage)")) }
+    }
+}
+
+extension ChannelState {
+    /// Remembers a lost range, in order and joined with its neighbours.
+    func addDamage(_ range: ClosedRange<UInt64>) {
+        damage.append(range)
+        damage.sort { $0.lowerBound < $1.lowerBound }
+        var joined: [ClosedRange<UInt64>] = []
+        for next in damage {
+            if let last = joined.last, next.lowerBound <= last.upperBound + 1 {
+                joined[joined.count - 1] = last.lowerBound...max(last.upperBound, next.upperBound)
+            } else {
+                joined.append(next)
+            }
+        }
+        damage = joined
+    }
+}

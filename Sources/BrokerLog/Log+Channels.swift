@@ -1,0 +1,121 @@
+extension Log {
+    /// Creates a channel; journaled, so durable with what is submitted next. Sequences start at 1.
+    ///
+    /// - Throws: `.closed`, `.tooLarge` (a name has at most 65,535 bytes).
+    /// - Precondition: no channel has that name (`channel(named:)`).
+    public func createChannel(named name: [UInt8], limits: ChannelLimits) throws(AppendRefused) -> ChannelID {
+        precondition(names[name] == nil, "the engine looks a name up before it creates the channel")
+        if let closedReason { throw .closed(reason: closedReason) }
+        guard name.count <= ChannelRecord.maximumName else {
+            throw .tooLarge(bytes: name.count, limit: ChannelRecord.maximumName)
+        }
+        let id = ChannelID(rawValue: UInt32(states.count))
+        install(ChannelState(id: id, name: name, limits: limits, overhead: overhead))
+        let body = ChannelRecord(limits: limits, name: name).encoded()
+        unsafe body.withUnsafeBytes { bytes in
+            _ = unsafe appendControl(.createChannel, channel: id.rawValue, body: bytes)
+        }
+        return id
+    }
+
+    /// Deletes a channel and its messages; journaled first, its files go once that is synced.
+    /// The id finds nothing and the name is free as soon as this returns.
+    public func deleteChannel(_ channel: ChannelID) throws(AppendRefused) {
+        guard let state = state(channel) else { throw .unknownChannel }
+        if let closedReason { throw .closed(reason: closedReason) }
+        unsafe appendControl(
+            .deleteChannel, channel: channel.rawValue, body: UnsafeRawBufferPointer(start: nil, count: 0))
+        remove(state)
+        disk?.drops.append((unsafe hot.pointee.nextPosition - 1, .delete(channel: channel.rawValue)))
+    }
+
+    /// Changes what a channel keeps; journaled. What is over the new limits goes at once; limits that
+    /// are raised bring nothing back.
+    public func setLimits(_ limits: ChannelLimits, of channel: ChannelID) {
+        guard let state = state(channel), state.limits != limits else { return }
+        state.limits = limits
+        let body = ChannelRecord(limits: limits, name: []).encoded()
+        unsafe body.withUnsafeBytes { bytes in
+            _ = unsafe appendControl(
+                .setLimits, channel: channel.rawValue, sequence: state.firstSequence, body: bytes)
+        }
+        trimNeeds = unsafe hot.pointee.nextPosition - 1
+        applyLimits(to: state)
+    }
+
+    /// Every channel, oldest first.
+    public var channels: [ChannelID] { states.compactMap { $0?.id } }
+
+    /// The channel of that name.
+    public func channel(named name: [UInt8]) -> ChannelID? { names[name] }
+
+    /// The name of a channel that exists.
+    public func name(of channel: ChannelID) -> [UInt8]? { state(channel)?.name }
+
+    /// The limits of a channel that exists.
+    public func limits(of channel: ChannelID) -> ChannelLimits? { state(channel)?.limits }
+
+    /// What a channel that exists holds: durable messages only.
+    public func info(of channel: ChannelID) -> ChannelInfo? {
+        guard let state = state(channel) else { return nil }
+        return ChannelInfo(
+            firstSequence: state.firstSequence, lastSequence: state.durableSequence, messages: state.messages,
+            bytes: state.bytes, lastTimestamp: state.durableTimestamp, damage: state.damage)
+    }
+
+    /// Sees to it that the next message of the channel gets a sequence above `sequence`, which somebody
+    /// was given before: a consumer remembers more than this store holds (it was restored from an older
+    /// copy, or damaged). Called before anything is appended to the channel.
+    public func raiseNextSequence(of channel: ChannelID, above sequence: UInt64) {
+        guard let state = state(channel), sequence > state.durableSequence,
+            unsafe state.hot.pointee.nextSequence == state.durableSequence + 1
+        else { return }
+        let isEmpty = state.messages == 0
+        if unsafe state.hot.pointee.count > 0 {
+            let sealed = BlockEntry(summary: state.openSummary(), location: nil, storage: state.openStorage)
+            state.index.append(sealed)
+            blockSealed(sealed, of: state)
+        }
+        state.setOpen(
+            BlockStorage(capacity: ChannelState.smallestBlock), firstSequence: sequence + 1, count: 0, bytes: 0)
+        unsafe state.hot.pointee.nextSequence = sequence + 1
+        state.durableSequence = sequence
+        if isEmpty { state.firstSequence = sequence + 1 }
+    }
+
+    func state(_ channel: ChannelID) -> ChannelState? {
+        Int(channel.rawValue) < states.count ? states[Int(channel.rawValue)] : nil
+    }
+
+    /// Adds a channel to the catalogue; ids that were skipped stay unused.
+    func install(_ state: ChannelState) {
+        let id = Int(state.id.rawValue)
+        while states.count <= id { states.append(nil) }
+        states[id] = state
+        names[state.name] = state.id
+        growTable(to: states.count)
+        unsafe hot.pointee.table?[id] = state.hot
+    }
+
+    /// Takes a channel out of the catalogue.
+    func remove(_ state: ChannelState) {
+        let id = Int(state.id.rawValue)
+        unsafe hot.pointee.table?[id] = nil
+        names[state.name] = nil
+        states[id] = nil
+        forgetBlocks(of: state)
+    }
+
+    private func growTable(to count: Int) {
+        guard unsafe count > hot.pointee.tableCount else { return }
+        let capacity = unsafe max(64, count, hot.pointee.tableCount * 2)
+        let table = UnsafeMutablePointer<UnsafeMutablePointer<ChannelHot>?>.allocate(capacity: capacity)
+        unsafe table.initialize(repeating: nil, count: capacity)
+        if let old = unsafe hot.pointee.table {
+            for id in unsafe 0..<hot.pointee.tableCount { unsafe table[id] = old[id] }
+            unsafe old.deallocate()
+        }
+        unsafe hot.pointee.table = table
+        unsafe hot.pointee.tableCount = capacity
+    }
+}

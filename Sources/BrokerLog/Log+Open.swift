@@ -1,0 +1,156 @@
+extension Log {
+    /// Opens a log and recovers what is there.
+    ///
+    /// - Parameters:
+    ///   - fileSystem: where files are; not used with memory storage.
+    ///   - wake: called from the log's threads when `poll()` has news; also by `submit()` with memory storage.
+    ///   - report: called on the loop, from methods of the log, with what an operator should know.
+    /// - Throws: `LogError` with a sentence for the person who starts the broker.
+    public static func open(
+        _ configuration: LogConfiguration, fileSystem: any FileSystem = RealFileSystem(),
+        clock: LogClock = .system,
+        wake: @escaping @Sendable () -> Void, report: @escaping (LogEvent) -> Void = { _ in }
+    ) throws(LogError) -> Log {
+        let log = Log(configuration: configuration, clock: clock, wake: wake, report: report)
+        if case .file(let path) = configuration.storage {
+            guard configuration.journalSizeBytes >= 1 << 20 else {
+                throw LogError(
+                    .invalidConfiguration, "the journal size must be at least 1 MiB (--journal-size 1MiB)")
+            }
+            try log.openStore(path, fileSystem)
+        }
+        return log
+    }
+
+    private func openStore(_ path: String, _ fileSystem: any FileSystem) throws(LogError) {
+        let began = clock.now()
+        let directory = try StoreDirectory.open(
+            path, clusterID: configuration.clusterID, newStoreID: configuration.newStoreID,
+            fileSystem: fileSystem)
+        do {
+            try recover(directory, fileSystem)
+        } catch let error as LogError {
+            fileSystem.close(directory.lock)
+            throw error
+        } catch {
+            fileSystem.close(directory.lock)
+            throw LogError(.fileSystem, "the store in \(path) cannot be read (\(error))")
+        }
+        recovery.isNew = directory.isNew
+        recovery.nanoseconds = clock.now() &- began
+        if let warning = StoreDirectory.volumeWarning(path, fileSystem) { report(.warning(warning)) }
+        if let cut = recovery.cutTail { report(.warning("cut \(cut)")) }
+        for damage in recovery.damage { report(.error("damage: \(damage)")) }
+        startThreads()
+    }
+
+    private func recover(_ directory: StoreDirectory, _ fileSystem: any FileSystem) throws {
+        let reader = BlockReader(
+            fileSystem: fileSystem, directory: directory.channels, storeID: directory.storeID)
+        recoveryReader = reader
+        let found = try CheckpointsFound(fileSystem: fileSystem, directory: directory)
+        recovery.damage = found.damage
+        let checkpoint = found.newest
+        let covered = checkpoint?.position ?? 0
+        if let checkpoint { try restore(checkpoint, directory, fileSystem) }
+
+        var journal = JournalRecovery(
+            fileSystem: fileSystem, directory: directory.journal, storeID: directory.storeID,
+            start: checkpoint?.place, covered: covered, keptFrom: found.keptJournalFile)
+        try unsafe journal.run(
+            taken: { unsafe self.recover($0, covered: covered) },
+            lost: { unsafe self.recoverLost($0, covered: covered) })
+        recovery.cutTail = journal.cutTail
+        recovery.damage += journal.damage
+        if !lostByGap.isEmpty {
+            recovery.damage.append(
+                Damage(
+                    file: "journal", offset: 0, reason: "messages are missing between others", lost: lostByGap
+                ))
+        }
+        unsafe hot.pointee.nextPosition = journal.place.position + 1
+        durable = LogPosition(rawValue: journal.place.position)
+        for case let state? in states { applyLimits(to: state) }
+        setAsideMissing()
+        for damage in recovery.damage where !counters.damage.contains(damage) {
+            counters.damage.append(damage)
+        }
+        recoveryReader = nil
+        reader.close()
+        assemble(directory, fileSystem, found, journal)
+    }
+
+    /// Puts together the parts that write, now that it is known where they go on.
+    private func assemble(
+        _ directory: StoreDirectory, _ fileSystem: any FileSystem, _ found: CheckpointsFound,
+        _ journal: JournalRecovery
+    ) {
+        let files = JournalFiles(
+            fileSystem: fileSystem, directory: directory.journal,
+            journalSizeBytes: configuration.journalSizeBytes,
+            used: journal.used, free: journal.free)
+        let writer = JournalWriter(
+            fileSystem: fileSystem, files: files, storeID: directory.storeID, place: journal.place,
+            generation: journal.generation, synced: journal.synced)
+        var segments: [UInt32: SegmentStore.Channel] = [:]
+        for channel in found.newest?.channels ?? [] where states[Int(channel.id)] != nil {
+            segments[channel.id] = channel.segments
+        }
+        let store = SegmentStore(
+            fileSystem: fileSystem, directory: directory.channels, storeID: directory.storeID,
+            segmentBytes: configuration.segmentBytes, channels: segments)
+        let checkpoints = CheckpointWriter(
+            fileSystem: fileSystem, directory: directory, valid: found.valid, newest: found.newestNumber)
+        // The committer asks the background for files, which tells the committer of failures.
+        let link = CommitterLink()
+        let background = Background(
+            segments: store, checkpoints: checkpoints, files: files, wake: wake,
+            close: { reason in link.committer?.close(reason: reason) })
+        let committer = Committer(
+            writer: writer, policy: configuration.sync, clock: clock, wake: wake,
+            wantsFiles: { count in background.prepareFiles(count) })
+        link.committer = committer
+        let readers = ReaderQueue(
+            reader: BlockReader(
+                fileSystem: fileSystem, directory: directory.channels, storeID: directory.storeID), wake: wake
+        )
+        let disk = Disk(
+            fileSystem: fileSystem, directory: directory, files: files, committer: committer,
+            background: background,
+            readers: readers, place: journal.place, synced: journal.synced,
+            checkpointPosition: found.newest?.position ?? 0, now: clock.now())
+        // Recovery took this much from the journal: it counts towards the next checkpoint.
+        disk.recoveredBytes = journal.bytes
+        disk.journalBytes = journal.bytes
+        self.disk = disk
+        for (id, entry) in sealedInRecovery {
+            if let state = state(id) { blockSealed(entry, of: state) }
+        }
+        sealedInRecovery = []
+        // Trimming may have read the front block of a channel.
+        for case let state? in states where state.index.first?.location != nil { keepCached(state, 0) }
+        for channel in found.newest?.channels ?? [] {
+            if let state = states[Int(channel.id)] {
+                disk.drops.append((durable.rawValue, .drop(channel: channel.id, below: state.firstSequence)))
+            } else {
+                disk.drops.append((durable.rawValue, .delete(channel: channel.id)))
+            }
+        }
+    }
+
+    private func startThreads() {
+        guard let disk, configuration.execution == .threads else { return }
+        let (committer, background, readers) = (disk.committer, disk.background, disk.readers)
+        disk.threads = [
+            WorkerThread(name: "log-commit") { committer.run() },
+            WorkerThread(name: "log-background") { background.run() },
+            WorkerThread(name: "log-read") { readers.run() },
+        ]
+    }
+}
+
+/// Lets the background thread reach the committer, which is made after it.
+private final class CommitterLink: @unchecked Sendable {
+    // Sendable: set once, before any thread starts.
+    var committer: Committer?
+}

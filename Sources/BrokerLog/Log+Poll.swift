@@ -1,0 +1,88 @@
+extension Log {
+    /// Takes in what the log's threads did since, and says it once.
+    public func poll() -> LogNews {
+        answerLate()
+        if disk != nil {
+            takeCommitted()
+            takeBackgroundResults()
+            takeReads()
+            sendPending()
+            news.checkpointWanted = wantsCheckpoint
+        }
+        defer { news = LogNews() }
+        return news
+    }
+
+    /// Bytes appended that are not durable yet, and bytes of messages beyond what may wait in memory for
+    /// their segments. Above 32 MiB the engine should stop reading from publishers.
+    public var bytesInFlight: Int {
+        unsafe (hot.pointee.chunkUsed - JournalChunk.headerRoom) + (lateAnswers?.bytes ?? 0)
+            + (disk.map { $0.bytesInFlight + max(0, $0.unwrittenBytes - Disk.unwrittenLimit) } ?? 0)
+    }
+
+    /// Takes in what the committer did.
+    private func takeCommitted() {
+        guard let disk else { return }
+        let committed = disk.committer.takeNews()
+        for result in committed.results {
+            disk.bytesInFlight -= result.chunk.submittedBytes
+            disk.place = result.place
+            disk.journalBytes = max(disk.journalBytes, disk.recoveredBytes + result.journalBytes)
+            disk.synced = max(disk.synced, result.synced)
+            counters.records += UInt64(result.chunk.recordCount)
+            counters.commitLatency.record(nanoseconds: result.latency)
+            becameDurable(result.chunk)
+            for chunk in result.emptied { recycle(chunk) }
+        }
+        if let reason = committed.closed {
+            closeForWriting(reason)
+        } else if let reason = committed.refused {
+            takeBackRefused(reason)
+        }
+    }
+
+    private func answerLate() {
+        guard lateAnswers != nil else { return }
+        while let chunk = lateAnswers?.nextChunk() { becameDurable(chunk) }
+        if lateAnswers?.finishesReads() == true { news.readsFinished = true }
+        if lateAnswers?.isPending == true { wake() }
+    }
+}
+
+/// Memory storage that answers late, for tests of the engine: what becomes durable and which reads are
+/// done is drawn from a seed at every poll.
+struct LateAnswers {
+    private var random: SeededGenerator
+    var chunks: [JournalChunk] = []
+    private var waitingReads = false
+    private var mayRead = false
+
+    init(seed: UInt64) { random = SeededGenerator(seed: seed) }
+
+    var bytes: Int { chunks.reduce(0) { $0 + $1.recordBytes } }
+    var isPending: Bool { !chunks.isEmpty || waitingReads }
+
+    /// The next chunk that becomes durable now, if any.
+    mutating func nextChunk() -> JournalChunk? {
+        guard !chunks.isEmpty, random.next() % 3 == 0 else { return nil }
+        return chunks.removeFirst()
+    }
+
+    /// Whether a read has to wait for the next time reads finish.
+    mutating func delaysRead() -> Bool {
+        if mayRead {
+            mayRead = false
+            return false
+        }
+        if random.next() % 2 == 0 { return false }
+        waitingReads = true
+        return true
+    }
+
+    mutating func finishesReads() -> Bool {
+        guard waitingReads, random.next() % 2 == 0 else { return false }
+        waitingReads = false
+        mayRead = true
+        return true
+    }
+}

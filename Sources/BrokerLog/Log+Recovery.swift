@@ -1,0 +1,119 @@
+extension Log {
+    /// Takes in one record of the journal.
+    func recover(_ record: UnsafeRawPointer, covered: UInt64) {
+        guard unsafe Record.position(record) > covered,
+            let kind = unsafe Record.Kind(rawValue: Record.kind(record))
+        else { return }
+        recovery.records += 1
+        let id = unsafe ChannelID(rawValue: Record.channel(record))
+        switch kind {
+        case .message:
+            if let state = state(id) { unsafe recoverMessage(record, state) }
+        case .state:
+            unsafe recoveredRecords.append(Self.body(record))
+        case .createChannel:
+            guard let body = unsafe ChannelRecord(Self.body(record)), id.rawValue > 0, state(id) == nil,
+                names[body.name] == nil, Int(id.rawValue) < states.count + Self.idLeap
+            else { return }
+            install(ChannelState(id: id, name: body.name, limits: body.limits, overhead: overhead))
+        case .deleteChannel:
+            if let state = state(id) { remove(state) }
+        case .setLimits:
+            guard let state = state(id), let body = unsafe ChannelRecord(Self.body(record)) else { return }
+            unsafe trim(state, below: Record.sequence(record))
+            state.limits = body.limits
+        case .trim:
+            if let state = state(id) { unsafe trim(state, below: Record.sequence(record)) }
+        }
+    }
+
+    /// A record that seems to be in a damaged frame: the range it names, if it is the channel's next.
+    func recoverLost(_ record: UnsafeRawPointer, covered: UInt64) -> LostRange? {
+        guard unsafe Record.kind(record) == Record.Kind.message.rawValue,
+            unsafe Record.position(record) > covered,
+            let state = unsafe state(ChannelID(rawValue: Record.channel(record))),
+            unsafe Record.sequence(record) == state.hot.pointee.nextSequence
+        else { return nil }
+        let sequence = unsafe Record.sequence(record)
+        skip(state, to: sequence + 1)
+        return LostRange(channel: state.id, name: state.name, sequences: sequence...sequence)
+    }
+
+    /// Ids are journaled one after the other; damage may hide a few creations, not millions.
+    private static let idLeap = 1 << 20
+
+    private static func body(_ record: UnsafeRawPointer) -> [UInt8] {
+        unsafe Array(
+            UnsafeRawBufferPointer(
+                start: record + Record.headerSize, count: Record.length(record) - Record.headerSize))
+    }
+
+    private func recoverMessage(_ record: UnsafeRawPointer, _ state: ChannelState) {
+        let sequence = unsafe Record.sequence(record)
+        let next = unsafe state.hot.pointee.nextSequence
+        guard sequence >= next, sequence < UInt64.max else { return }
+        if sequence > next {
+            noteLost(LostRange(channel: state.id, name: state.name, sequences: next...(sequence - 1)))
+            skip(state, to: sequence)
+        }
+        let length = unsafe Record.length(record)
+        if let sealed = state.makeRoom(for: length) { blockSealed(sealed, of: state) }
+        unsafe state.appendCopy(of: record, length: length, overhead: overhead)
+    }
+
+    /// Leaves out the sequences before `next`: they are lost.
+    func skip(_ state: ChannelState, to next: UInt64) {
+        if let sealed = state.skip(to: next) { blockSealed(sealed, of: state) }
+    }
+
+    /// Names messages that a gap in the sequences shows to be lost, with the damage that took them.
+    private func noteLost(_ range: LostRange) { lostByGap.append(range) }
+}
+
+extension ChannelState {
+    /// Puts a durable record behind the open block's last one; there is room.
+    func appendCopy(of record: UnsafeRawPointer, length: Int, overhead: Int) {
+        let size = unsafe Record.accountedSize(record, subjectLength: name.count, overhead: overhead)
+        let count = unsafe hot.pointee.count
+        unsafe (hot.pointee.base + hot.pointee.used).copyMemory(from: record, byteCount: length)
+        unsafe openStorage.setOffset(hot.pointee.used, of: count)
+        if count == 0 {
+            unsafe hot.pointee.firstPosition = Record.position(record)
+            unsafe hot.pointee.blockFirstTimestamp = Record.timestamp(record)
+        }
+        unsafe hot.pointee.used += length
+        unsafe hot.pointee.count += 1
+        unsafe hot.pointee.blockBytes += UInt64(size)
+        unsafe hot.pointee.nextSequence = Record.sequence(record) + 1
+        unsafe hot.pointee.lastTimestamp = max(hot.pointee.lastTimestamp, Record.timestamp(record))
+        unsafe hot.pointee.lastPosition = Record.position(record)
+        if messages == 0 { firstSequence = unsafe Record.sequence(record) }
+        messages += 1
+        bytes += size
+        unsafe durableSequence = Record.sequence(record)
+        unsafe durableTimestamp = hot.pointee.lastTimestamp
+    }
+
+    /// Leaves out the sequences before `next`: they are lost. Returns the block that this sealed.
+    func skip(to next: UInt64) -> BlockEntry? {
+        let first = unsafe hot.pointee.nextSequence
+        guard next > first else { return nil }
+        var sealed: BlockEntry?
+        if unsafe hot.pointee.count > 0 {
+            let entry = BlockEntry(summary: openSummary(), location: nil, storage: openStorage)
+            index.append(entry)
+            sealed = entry
+            openStorage = BlockStorage(capacity: Self.smallestBlock)
+        }
+        unsafe hot.pointee.nextSequence = next
+        setOpen(openStorage, firstSequence: next, count: 0, bytes: 0)
+        durableSequence = next - 1
+        if messages == 0 { firstSequence = next }
+        if let last = damage.last, last.upperBound + 1 == first {
+            damage[damage.count - 1] = last.lowerBound...(next - 1)
+        } else {
+            damage.append(first...(next - 1))
+        }
+        return sealed
+    }
+}

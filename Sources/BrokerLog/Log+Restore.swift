@@ -1,0 +1,170 @@
+extension Log {
+    /// Takes in a checkpoint: the state of the log at its position.
+    func restore(
+        _ checkpoint: CheckpointFile, _ directory: StoreDirectory, _ fileSystem: any FileSystem
+    ) throws(FileError) {
+        recovery.checkpoint = checkpoint.number
+        recoveredSnapshot = checkpoint.snapshot
+        counters.damage = checkpoint.damage
+        recovery.damage += checkpoint.damage
+        while states.count < Int(checkpoint.nextChannelID) { states.append(nil) }
+        let tailsPath = directory.checkpoints + "/" + CheckpointFile.name(checkpoint.number, ".tails")
+        let tails: OpenFile?
+        do throws(FileError) {
+            tails =
+                checkpoint.channels.contains { $0.tail != nil } ? try fileSystem.open(tailsPath, .read) : nil
+        } catch {
+            guard error.isMissing else { throw error }
+            tails = nil
+        }
+        defer { if let tails { fileSystem.close(tails) } }
+        for channel in checkpoint.channels {
+            let state = ChannelState(
+                id: ChannelID(rawValue: channel.id), name: channel.name, limits: channel.limits,
+                overhead: overhead)
+            install(state)
+            state.restore(channel)
+            for segment in channel.segments.sealed where segment.last >= channel.firstSequence {
+                try restoreSealed(segment, state, directory, fileSystem)
+            }
+            if let active = channel.segments.active {
+                for block in active.blocks { state.addBlock(block, segment: active.first) }
+            }
+            guard let tail = channel.tail else { continue }
+            let name = "checkpoints/" + CheckpointFile.name(checkpoint.number, ".tails")
+            try restoreTail(tail, state, tails, name, directory, fileSystem)
+        }
+    }
+
+    private func restoreSealed(
+        _ segment: SegmentStore.Sealed, _ state: ChannelState, _ directory: StoreDirectory,
+        _ fileSystem: any FileSystem
+    ) throws(FileError) {
+        let id = state.id.rawValue
+        var blocks: [SegmentFile.Block] = []
+        do throws(FileError) {
+            let file = try fileSystem.open(SegmentFile.path(directory.channels, id, segment.first), .read)
+            defer { fileSystem.close(file) }
+            let size = try fileSystem.size(file)
+            if let index = try SegmentFile.readFooter(
+                file, size: size, channel: id, first: segment.first, fileSystem: fileSystem)
+            {
+                blocks = index
+            } else {
+                recovery.damage.append(
+                    Damage(
+                        file: "channels/\(id)/\(SegmentFile.name(segment.first))", offset: segment.size,
+                        reason:
+                            "the index at the end of the segment is damaged; the segment was read from its front"
+                    ))
+                let bytes = try FileBytes(file, length: size, fileSystem: fileSystem)
+                blocks = SegmentFile.scan(bytes, channel: id, first: segment.first, end: bytes.count).blocks
+            }
+        } catch {
+            guard error.isMissing else { throw error }
+        }
+        // Where blocks are missing an entry without a place holds theirs, until it is known whether
+        // they were trimmed since.
+        var next = segment.first
+        for block in blocks where block.summary.lastSequence <= segment.last {
+            if block.summary.firstSequence > next, state.index.last?.summary.lastSequence ?? 0 < next {
+                state.addHole(next...(block.summary.firstSequence - 1), bytes: 0)
+            }
+            state.addBlock(block, segment: segment.first)
+            next = block.summary.lastSequence + 1
+        }
+        if next <= segment.last {
+            state.addHole(next...segment.last, bytes: blocks.isEmpty ? segment.bytes : 0)
+        }
+    }
+
+    private func restoreTail(
+        _ tail: SegmentFile.Block, _ state: ChannelState, _ file: OpenFile?, _ name: String,
+        _ directory: StoreDirectory, _ fileSystem: any FileSystem
+    ) throws(FileError) {
+        if let file {
+            let bytes = try FileBytes(
+                file, at: Int(tail.offset), length: Int(tail.size), fileSystem: fileSystem)
+            if let header = BlockHeader(bytes, at: 0), header.channel == state.id.rawValue,
+                header.storeMark == UInt32(truncatingIfNeeded: directory.storeID),
+                header.summary == tail.summary,
+                let storage = header.records(bytes, at: 0)
+            {
+                state.setOpen(
+                    storage, firstSequence: tail.summary.firstSequence, count: Int(tail.summary.count),
+                    bytes: tail.summary.bytes)
+                return
+            }
+        }
+        let lost = max(tail.summary.firstSequence, state.firstSequence)...tail.summary.lastSequence
+        let isFront = state.index.isEmpty
+        state.messages -= Int(lost.upperBound - lost.lowerBound + 1)
+        state.bytes -= Int(tail.summary.bytes) - (isFront ? state.frontTrimmedBytes : 0)
+        if isFront { state.frontTrimmedBytes = 0 }
+        if state.messages == 0 { state.firstSequence = state.durableSequence + 1 }
+        state.addDamage(lost)
+        recovery.damage.append(
+            Damage(
+                file: name, offset: tail.offset, reason: "a channel's newest messages are damaged",
+                lost: [LostRange(channel: state.id, name: state.name, sequences: lost)]))
+    }
+
+    /// What is still missing now that everything trimmed is gone was lost.
+    func setAsideMissing() {
+        for case let state? in states {
+            var position = 0
+            while position < state.index.count {
+                let entry = state.index[position]
+                if entry.location?.size == 0 {
+                    setAside(state, position, "blocks of the segment are missing or damaged")
+                } else {
+                    position += 1
+                }
+            }
+        }
+    }
+}
+
+extension ChannelState {
+    /// Takes in what a checkpoint says of the channel, blocks excepted.
+    func restore(_ channel: CheckpointChannel) {
+        firstSequence = channel.firstSequence
+        durableSequence = channel.lastSequence
+        durableTimestamp = channel.lastTimestamp
+        messages = Int(channel.messages)
+        bytes = Int(channel.bytes)
+        frontTrimmedBytes = Int(channel.frontTrimmedBytes)
+        damage = channel.damage
+        unsafe hot.pointee.nextSequence = channel.lastSequence + 1
+        unsafe hot.pointee.lastTimestamp = channel.lastTimestamp
+        setOpen(openStorage, firstSequence: channel.lastSequence + 1, count: 0, bytes: 0)
+    }
+
+    /// Adds a block of a segment, unless it was trimmed or set aside.
+    func addBlock(_ block: SegmentFile.Block, segment: UInt64) {
+        guard block.summary.lastSequence >= firstSequence,
+            block.summary.firstSequence > (index.last?.summary.lastSequence ?? 0),
+            !damage.contains(where: { $0.contains(block.summary.lastSequence) })
+        else { return }
+        index.append(
+            BlockEntry(
+                summary: block.summary,
+                location: BlockLocation(segment: segment, offset: block.offset, size: block.size)))
+    }
+
+    /// Adds an entry for blocks that are not there: its place has no size.
+    func addHole(_ range: ClosedRange<UInt64>, bytes: UInt64) {
+        guard range.upperBound >= firstSequence, !damage.contains(where: { $0.contains(range.upperBound) })
+        else {
+            return
+        }
+        let count = UInt32(clamping: range.upperBound - range.lowerBound + 1)
+        index.append(
+            BlockEntry(
+                summary: BlockSummary(
+                    firstSequence: range.lowerBound, count: count, rawSize: 0, firstTimestamp: 0,
+                    lastTimestamp: 0,
+                    firstPosition: 0, lastPosition: 0, bytes: bytes),
+                location: BlockLocation(segment: range.lowerBound, offset: 0, size: 0)))
+    }
+}

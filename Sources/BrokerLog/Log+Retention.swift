@@ -1,0 +1,147 @@
+extension Log {
+    /// Drops messages that are older than their channel allows, and tries again what waits for space on a
+    /// full disk; call it about once a second.
+    ///
+    /// - Parameter now: wall clock, nanoseconds since 1970.
+    public func expire(now: Int64) {
+        if let disk, disk.fullReason != nil { disk.background.retry() }
+        disk?.committer.retry()
+        for case let state? in states where state.limits.maxAge > 0 && state.messages > 0 {
+            let before = state.firstSequence
+            // Files may go once the record that says so, the next one, is synced.
+            trimNeeds = unsafe hot.pointee.nextPosition
+            trim(state, notAfter: cutoff(state, now))
+            if state.firstSequence != before {
+                unsafe appendControl(
+                    .trim, channel: state.id.rawValue, sequence: state.firstSequence,
+                    body: UnsafeRawBufferPointer(start: nil, count: 0))
+            }
+        }
+    }
+
+    /// When the next message may expire (nanoseconds since 1970); nil when none does. May be early
+    /// where the oldest message is on disk only.
+    public var nextExpiry: Int64? {
+        var earliest: Int64?
+        for case let state? in states where state.limits.maxAge > 0 && state.messages > 0 {
+            let age = Int64(clamping: state.limits.maxAge)
+            let (due, overflow) = oldestTimestamp(state).addingReportingOverflow(age)
+            if !overflow { earliest = min(earliest ?? due, due) }
+        }
+        return earliest
+    }
+
+    /// Applies the limits on messages and bytes.
+    func applyLimits(to state: ChannelState) {
+        let limits = state.limits
+        if (limits.maxMessages > 0 && state.messages > limits.maxMessages)
+            || (limits.maxBytes > 0 && state.bytes > limits.maxBytes)
+        {
+            trim(state, notAfter: .min)
+        }
+    }
+
+    /// Drops messages before `first`.
+    func trim(_ state: ChannelState, below first: UInt64) { trim(state, notAfter: .min, below: first) }
+
+    private func cutoff(_ state: ChannelState, _ now: Int64) -> Int64 {
+        let (cutoff, overflow) = now.subtractingReportingOverflow(Int64(clamping: state.limits.maxAge))
+        return overflow ? .min : cutoff
+    }
+
+    private func oldestTimestamp(_ state: ChannelState) -> Int64 {
+        if let entry = state.index.first {
+            guard let storage = entry.storage, state.firstSequence > entry.summary.firstSequence else {
+                return entry.summary.firstTimestamp
+            }
+            return unsafe Record.timestamp(
+                storage.record(Int(state.firstSequence - entry.summary.firstSequence)))
+        }
+        return unsafe Record.timestamp(
+            state.openStorage.record(Int(state.firstSequence - state.openFirstSequence)))
+    }
+
+    /// Drops messages from the front while there are too many, too many bytes, or they are not younger
+    /// than `cutoff`. Whole blocks go without being read; where a block that is not in memory must go
+    /// in part, it is asked for and the rest happens when it is there.
+    private func trim(_ state: ChannelState, notAfter cutoff: Int64, below bound: UInt64 = 0) {
+        while state.messages > 0, isOver(state, oldest: oldestTimestamp(state), cutoff, bound) {
+            guard let entry = state.index.first else {
+                trimMessages(
+                    state, in: state.openStorage, first: state.openFirstSequence,
+                    count: unsafe state.hot.pointee.count, cutoff, bound)
+                return
+            }
+            if dropsWhole(state, entry, cutoff, bound) {
+                dropFront(state, entry)
+            } else if let storage = entry.storage {
+                trimMessages(
+                    state, in: storage, first: entry.summary.firstSequence,
+                    count: Int(entry.summary.count), cutoff, bound)
+                guard state.firstSequence > entry.summary.lastSequence else { return }
+                frontEmptied(state)
+            } else {
+                requestLoad(of: 0, in: state)
+                if let front = state.index.first, front.summary == entry.summary, front.storage == nil {
+                    state.trimWaits = true
+                    return
+                }
+            }
+        }
+    }
+
+    private func isOver(_ state: ChannelState, oldest: Int64, _ cutoff: Int64, _ bound: UInt64) -> Bool {
+        if state.firstSequence < bound { return true }
+        let limits = state.limits
+        if limits.maxMessages > 0, state.messages > limits.maxMessages { return true }
+        if limits.maxBytes > 0, state.bytes > limits.maxBytes, state.messages > 1 { return true }
+        return oldest <= cutoff && cutoff != .min
+    }
+
+    private func dropsWhole(_ state: ChannelState, _ entry: BlockEntry, _ cutoff: Int64, _ bound: UInt64)
+        -> Bool
+    {
+        let limits = state.limits
+        guard state.durableSequence >= entry.summary.lastSequence else { return false }
+        if entry.summary.lastSequence < bound { return true }
+        if cutoff != .min, entry.summary.lastTimestamp <= cutoff { return true }
+        let messagesLeft = state.messages - Int(entry.summary.lastSequence - state.firstSequence + 1)
+        let bytesLeft = state.bytes - (Int(entry.summary.bytes) - state.frontTrimmedBytes)
+        guard messagesLeft > 0 else { return false }
+        if limits.maxMessages > 0, messagesLeft >= limits.maxMessages { return true }
+        return limits.maxBytes > 0 && bytesLeft >= limits.maxBytes
+    }
+
+    private func dropFront(_ state: ChannelState, _ entry: BlockEntry) {
+        state.messages -= Int(entry.summary.lastSequence - state.firstSequence + 1)
+        state.bytes -= Int(entry.summary.bytes) - state.frontTrimmedBytes
+        frontEmptied(state)
+    }
+
+    /// Goes on to the next block: nothing of the front one is kept.
+    private func frontEmptied(_ state: ChannelState) {
+        frontDropped(state)
+        state.index.removeFirst()
+        state.frontTrimmedBytes = 0
+        let next = state.index.first?.summary.firstSequence ?? state.openFirstSequence
+        state.firstSequence = state.messages > 0 ? next : state.durableSequence + 1
+        state.damage.removeAll { $0.upperBound < state.firstSequence }
+    }
+
+    private func trimMessages(
+        _ state: ChannelState, in storage: BlockStorage, first: UInt64, count: Int, _ cutoff: Int64,
+        _ bound: UInt64
+    ) {
+        let end = first + UInt64(state.durableCount(firstSequence: first, count: count))
+        while state.firstSequence < end {
+            let record = unsafe storage.record(Int(state.firstSequence - first))
+            guard unsafe isOver(state, oldest: Record.timestamp(record), cutoff, bound) else { return }
+            let size = unsafe Record.accountedSize(
+                record, subjectLength: state.name.count, overhead: overhead)
+            state.firstSequence += 1
+            state.messages -= 1
+            state.bytes -= size
+            state.frontTrimmedBytes += size
+        }
+    }
+}

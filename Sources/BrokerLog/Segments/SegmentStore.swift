@@ -1,0 +1,208 @@
+/// The segments of every channel, as the background thread writes them. Owned by that thread.
+final class SegmentStore {
+    /// A sealed segment.
+    struct Sealed: Equatable {
+        var first: UInt64
+        var last: UInt64
+        var size: UInt64
+        var messages: UInt64
+        var bytes: UInt64
+    }
+
+    /// The segment that a channel's next block goes to.
+    struct Active: Equatable {
+        var first: UInt64
+        /// Bytes that count; the next block goes there.
+        var size: UInt64
+        var blocks: [SegmentFile.Block]
+        /// What lies behind `size` is of an earlier life and must go first.
+        var needsCut: Bool
+    }
+
+    struct Channel: Equatable {
+        var sealed: [Sealed] = []
+        var active: Active?
+        /// Files that no checkpoint lists were removed.
+        var isClean = false
+    }
+
+    private let fileSystem: any FileSystem
+    private let directory: String
+    private let storeID: UInt64
+    private let segmentBytes: Int
+    private(set) var channels: [UInt32: Channel]
+    private let encoder = BlockEncoder()
+    /// Open files by channel, and the order in which to close them.
+    private var open: [UInt32: OpenFile] = [:]
+    private var openOrder: [UInt32] = []
+    private static let mostOpen = 64
+    private(set) var bytesWritten: UInt64 = 0
+
+    init(
+        fileSystem: any FileSystem, directory: String, storeID: UInt64, segmentBytes: Int,
+        channels: [UInt32: Channel]
+    ) {
+        self.fileSystem = fileSystem
+        self.directory = directory
+        self.storeID = storeID
+        self.segmentBytes = segmentBytes
+        self.channels = channels
+    }
+
+    /// Segment files that exist.
+    var count: Int { channels.values.reduce(0) { $0 + $1.sealed.count + ($1.active == nil ? 0 : 1) } }
+
+    /// Writes a block behind the channel's last one; not synced. When it throws, nothing counts of it.
+    func write(
+        _ storage: BlockStorage, _ summary: BlockSummary, channel id: UInt32, compresses: Bool
+    ) throws(FileError) -> BlockLocation {
+        var channel = channels[id] ?? Channel()
+        if !channel.isClean {
+            try removeUnlisted(id, channel)
+            channel.isClean = true
+            channels[id] = channel
+        }
+        var active: Active
+        if let existing = channel.active {
+            active = existing
+        } else {
+            active = Active(
+                first: summary.firstSequence, size: UInt64(SegmentFile.headerSize), blocks: [],
+                needsCut: false)
+            try create(id, active.first)
+        }
+        let file = try activeFile(id, active.first)
+        if active.needsCut {
+            try fileSystem.truncate(file, to: Int(active.size))
+            active.needsCut = false
+        }
+        encoder.removeAll()
+        let size = encoder.add(
+            storage, summary, channel: id, segment: active.first,
+            storeMark: UInt32(truncatingIfNeeded: storeID),
+            compresses: compresses)
+        try unsafe fileSystem.write(
+            file, UnsafeRawBufferPointer(start: encoder.base, count: size), at: Int(active.size))
+        let location = BlockLocation(segment: active.first, offset: active.size, size: UInt32(size))
+        active.blocks.append(SegmentFile.Block(summary: summary, offset: active.size, size: UInt32(size)))
+        active.size += UInt64(size)
+        bytesWritten += UInt64(size)
+        channel.active = active
+        channels[id] = channel
+        if Int(active.size) >= segmentBytes { try seal(id) }
+        return location
+    }
+
+    /// Forgets segments that lie wholly before `first`, and removes their files.
+    func drop(channel id: UInt32, below first: UInt64) throws(FileError) {
+        guard var channel = channels[id] else { return }
+        let gone = channel.sealed.filter { $0.last < first }.map(\.first)
+        channel.sealed.removeAll { $0.last < first }
+        channels[id] = channel
+        for segment in gone { try remove(SegmentFile.path(directory, id, segment)) }
+        if let active = channel.active, let last = active.blocks.last, last.summary.lastSequence < first {
+            closeFile(id)
+            channels[id]?.active = nil
+            try remove(SegmentFile.path(directory, id, active.first))
+        }
+    }
+
+    /// Removes a channel's segments and directory.
+    func delete(channel id: UInt32) throws(FileError) {
+        closeFile(id)
+        channels[id] = nil
+        let path = "\(directory)/\(id)"
+        do throws(FileError) {
+            for name in try fileSystem.list(path) { try remove(path + "/" + name) }
+            try fileSystem.removeDirectory(path)
+        } catch {
+            // A channel whose messages never left the journal has no directory.
+            guard error.isMissing else { throw error }
+        }
+    }
+
+    /// Closes every file.
+    func close() {
+        for file in open.values { fileSystem.close(file) }
+        open = [:]
+        openOrder = []
+    }
+
+    private func seal(_ id: UInt32) throws(FileError) {
+        guard let active = channels[id]?.active, let last = active.blocks.last else { return }
+        let file = try activeFile(id, active.first)
+        let footer = SegmentFile.footer(active.blocks, offset: active.size, channel: id, first: active.first)
+        unsafe try footer.span.withUnsafeBytes { bytes throws(FileError) in
+            try unsafe fileSystem.write(file, bytes, at: Int(active.size))
+        }
+        closeFile(id)
+        channels[id]?.sealed.append(
+            Sealed(
+                first: active.first, last: last.summary.lastSequence,
+                size: active.size + UInt64(footer.count),
+                messages: active.blocks.reduce(0) { $0 + UInt64($1.summary.count) },
+                bytes: active.blocks.reduce(0) { $0 + $1.summary.bytes }))
+        channels[id]?.active = nil
+    }
+
+    private func create(_ id: UInt32, _ first: UInt64) throws(FileError) {
+        do throws(FileError) {
+            try fileSystem.makeDirectory("\(directory)/\(id)")
+        } catch {
+            guard error.exists else { throw error }
+        }
+        let file = try fileSystem.open(SegmentFile.path(directory, id, first), .create)
+        do throws(FileError) {
+            unsafe try SegmentFile.header(storeID: storeID, channel: id, first: first).span.withUnsafeBytes {
+                bytes throws(FileError) in
+                try unsafe fileSystem.write(file, bytes, at: 0)
+            }
+        } catch {
+            fileSystem.close(file)
+            throw error
+        }
+        keep(file, id)
+    }
+
+    private func activeFile(_ id: UInt32, _ first: UInt64) throws(FileError) -> OpenFile {
+        if let file = open[id] { return file }
+        let file = try fileSystem.open(SegmentFile.path(directory, id, first), .write)
+        keep(file, id)
+        return file
+    }
+
+    private func keep(_ file: OpenFile, _ id: UInt32) {
+        closeFile(id)
+        if openOrder.count >= Self.mostOpen { closeFile(openOrder[0]) }
+        open[id] = file
+        openOrder.append(id)
+    }
+
+    private func closeFile(_ id: UInt32) {
+        guard let file = open.removeValue(forKey: id) else { return }
+        fileSystem.close(file)
+        openOrder.removeAll { $0 == id }
+    }
+
+    /// Removes segments that were written after the checkpoint that recovery began from.
+    private func removeUnlisted(_ id: UInt32, _ channel: Channel) throws(FileError) {
+        let path = "\(directory)/\(id)"
+        var listed = Set(channel.sealed.map { SegmentFile.name($0.first) })
+        if let active = channel.active { listed.insert(SegmentFile.name(active.first)) }
+        do throws(FileError) {
+            for name in try fileSystem.list(path) where name.hasSuffix(".seg") && !listed.contains(name) {
+                try remove(path + "/" + name)
+            }
+        } catch {
+            guard error.isMissing else { throw error }
+        }
+    }
+
+    private func remove(_ path: String) throws(FileError) {
+        do throws(FileError) {
+            try fileSystem.remove(path)
+        } catch {
+            guard error.isMissing else { throw error }
+        }
+    }
+}

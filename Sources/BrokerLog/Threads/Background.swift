@@ -1,0 +1,219 @@
+/// Work that no publisher waits for: blocks into segments, checkpoints, journal files made ready, files
+/// removed. One thread, or stepped by hand; jobs are done in order.
+///
+/// When the disk is full a job waits at the head of the queue until `retry`. Any other failure of a
+/// write or a sync closes the log.
+final class Background: @unchecked Sendable {
+    // Sendable: what the loop and the thread share is touched under `monitor`; `segments` and
+    // `checkpoints` belong to whoever steps, which is one thread.
+
+    enum Job {
+        case write(channel: UInt32, BlockStorage, BlockSummary)
+        case drop(channel: UInt32, below: UInt64)
+        case delete(channel: UInt32)
+        case checkpoint(CheckpointRequest)
+    }
+
+    enum Result {
+        case written(channel: UInt32, BlockSummary, BlockLocation)
+        /// A checkpoint is durable up to this position.
+        case checkpoint(position: UInt64)
+        /// The disk was full; it may be tried again later.
+        case checkpointFailed(String)
+    }
+
+    private let monitor = Monitor()
+    private var queue: [Job] = []
+    private var head = 0
+    private var results: [Result] = []
+    private var queuedBytes = 0
+    private var fullReason: String?
+    private var isWorking = false
+    private var stops = false
+    /// Journal files that should be ready; 0 when nothing was asked.
+    private var wantedFiles = 0
+    private var counters = (bytes: UInt64(0), segments: 0)
+
+    private let segments: SegmentStore
+    private let checkpoints: CheckpointWriter
+    private let files: JournalFiles
+    private let wake: @Sendable () -> Void
+    /// Called when a write or a sync failed.
+    private let close: @Sendable (_ reason: String) -> Void
+
+    init(
+        segments: SegmentStore, checkpoints: CheckpointWriter, files: JournalFiles,
+        wake: @escaping @Sendable () -> Void, close: @escaping @Sendable (_ reason: String) -> Void
+    ) {
+        self.segments = segments
+        self.checkpoints = checkpoints
+        self.files = files
+        self.wake = wake
+        self.close = close
+        counters.segments = segments.count
+    }
+
+    // MARK: For the loop and the committer
+
+    /// Adds a job at the end.
+    func add(_ job: Job) {
+        monitor.locked {
+            if case .write(_, _, let summary) = job { queuedBytes += Int(summary.rawSize) }
+            queue.append(job)
+            monitor.signal()
+        }
+    }
+
+    /// Asks for `count` journal files to be ready, unless they are.
+    func prepareFiles(_ count: Int) {
+        guard files.needsMore(than: count) else { return }
+        monitor.locked {
+            wantedFiles = max(wantedFiles, count)
+            monitor.signal()
+        }
+    }
+
+    /// What was done since it was asked before, and why nothing is done, if the disk is full.
+    func takeResults() -> (results: [Result], full: String?) {
+        monitor.locked {
+            defer { results.removeAll(keepingCapacity: true) }
+            return (results, fullReason)
+        }
+    }
+
+    /// Tries again what waits for space.
+    func retry() {
+        monitor.locked {
+            fullReason = nil
+            monitor.signal()
+        }
+    }
+
+    /// Bytes written to segments, and segment files.
+    var statistics: (bytes: UInt64, segments: Int) { monitor.locked { counters } }
+
+    /// Waits until nothing is left that can be done.
+    func waitUntilIdle() {
+        monitor.locked { while canWork || isWorking { monitor.wait() } }
+    }
+
+    // MARK: For the thread
+
+    /// Works until `stop`.
+    func run() {
+        while true {
+            let goesOn = monitor.locked { () -> Bool in
+                while !canWork && !stops { monitor.wait() }
+                return !stops
+            }
+            guard goesOn else { return }
+            _ = step()
+        }
+    }
+
+    /// Lets `run` return.
+    func stop() {
+        monitor.locked {
+            stops = true
+            monitor.signal()
+        }
+    }
+
+    /// Lets go of the files; after the thread ended.
+    func finish() { segments.close() }
+
+    /// Does one job; false when there was none that could be done.
+    func step() -> Bool {
+        // Journal files first: the committer will want them soon.
+        let wanted = monitor.locked { () -> Int in
+            defer { wantedFiles = 0 }
+            isWorking = wantedFiles > 0
+            return wantedFiles
+        }
+        if wanted > 0 {
+            prepare(wanted)
+            return true
+        }
+        let (next, isBehind) = monitor.locked { () -> (Job?, Bool) in
+            guard canWork else { return (nil, false) }
+            isWorking = true
+            return (queue[head], queuedBytes > Self.behindBytes)
+        }
+        guard let job = next else { return false }
+        var result: Result?
+        var failure: FileError?
+        do throws(FileError) { result = try perform(job, isBehind) } catch { failure = error }
+        finishJob(job, result, failure)
+        if result != nil || failure != nil { wake() }
+        return true
+    }
+
+    private func prepare(_ count: Int) {
+        var closes: String?
+        do throws(FileError) {
+            while try files.prepare(upTo: count) {}
+        } catch {
+            // On a full disk the committer meets the same error when it needs the file.
+            if !error.mayPass { closes = "\(error)" }
+        }
+        monitor.locked {
+            isWorking = false
+            monitor.signal()
+        }
+        if let closes { close(closes) }
+    }
+
+    private func perform(_ job: Job, _ isBehind: Bool) throws(FileError) -> Result? {
+        switch job {
+        case .write(let channel, let storage, let summary):
+            // Where lz4 cannot keep up with publishers, blocks are stored as they are.
+            let location = try segments.write(storage, summary, channel: channel, compresses: !isBehind)
+            return .written(channel: channel, summary, location)
+        case .drop(let channel, let first):
+            try segments.drop(channel: channel, below: first)
+        case .delete(let channel):
+            try segments.delete(channel: channel)
+        case .checkpoint(let request):
+            if let unneeded = try checkpoints.write(request, segments: segments) {
+                files.release(below: unneeded)
+            }
+            return .checkpoint(position: request.position)
+        }
+        return nil
+    }
+
+    private func finishJob(_ job: Job, _ result: Result?, _ failure: FileError?) {
+        var closes: String?
+        monitor.locked {
+            isWorking = false
+            counters = (segments.bytesWritten, segments.count)
+            if let result { results.append(result) }
+            var isDone = true
+            if let failure {
+                switch job {
+                case .checkpoint where failure.mayPass: results.append(.checkpointFailed("\(failure)"))
+                case _ where failure.mayPass:
+                    fullReason = "\(failure)"
+                    isDone = false
+                default: closes = "\(failure)"
+                }
+            }
+            if isDone { removeHead() }
+            monitor.signal()
+        }
+        if let closes { close(closes) }
+    }
+
+    private func removeHead() {
+        if case .write(_, _, let summary) = queue[head] { queuedBytes -= Int(summary.rawSize) }
+        queue[head] = .drop(channel: 0, below: 0)
+        head += 1
+        if head >= 64, head * 2 >= queue.count {
+            queue.removeFirst(head)
+            head = 0
+        }
+    }
+
+    private static let behindBytes = 4 << 20
+    private var canWork: Bool { wantedFiles > 0 || (head < queue.count && fullReason == nil) }
+}

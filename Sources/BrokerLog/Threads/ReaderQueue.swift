@@ -1,0 +1,67 @@
+/// Blocks that are read from disk for the loop: one thread, or stepped by hand.
+final class ReaderQueue: @unchecked Sendable {
+    // Sendable: what is shared is touched under `monitor`; `reader` belongs to whoever steps.
+
+    private let monitor = Monitor()
+    private var requests: [BlockRequest] = []
+    private var results: [(BlockRequest, BlockReader.Outcome)] = []
+    private var stops = false
+    private let reader: BlockReader
+    private let wake: @Sendable () -> Void
+
+    init(reader: BlockReader, wake: @escaping @Sendable () -> Void) {
+        self.reader = reader
+        self.wake = wake
+    }
+
+    /// Asks for a block.
+    func add(_ request: BlockRequest) {
+        monitor.locked {
+            requests.append(request)
+            monitor.signal()
+        }
+    }
+
+    /// What was read since it was asked before.
+    func takeResults() -> [(BlockRequest, BlockReader.Outcome)] {
+        monitor.locked {
+            if results.isEmpty { return [] }
+            defer { results = [] }
+            return results
+        }
+    }
+
+    /// Works until `stop`.
+    func run() {
+        while true {
+            let goesOn = monitor.locked { () -> Bool in
+                while requests.isEmpty && !stops { monitor.wait() }
+                return !stops
+            }
+            guard goesOn else { return }
+            _ = step()
+        }
+    }
+
+    /// Lets `run` return.
+    func stop() {
+        monitor.locked {
+            stops = true
+            monitor.signal()
+        }
+    }
+
+    /// Lets go of the files; after the thread ended.
+    func finish() { reader.close() }
+
+    /// Reads one block; false when none was asked for.
+    func step() -> Bool {
+        guard let request = monitor.locked({ requests.isEmpty ? nil : requests.removeFirst() }) else {
+            return false
+        }
+        let outcome = reader.read(request)
+        monitor.locked { results.append((request, outcome)) }
+        wake()
+        return true
+    }
+}

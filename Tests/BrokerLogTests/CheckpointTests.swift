@@ -1,0 +1,216 @@
+import BrokerLog
+import Testing
+
+@Suite("Checkpoints and segments")
+struct CheckpointTests {
+    /// A store with small segments and a cache of almost nothing.
+    private func store(_ configure: (inout LogConfiguration) -> Void = { _ in }) throws -> FileLog {
+        try FileLog { configuration in
+            configuration.segmentBytes = 150_000
+            configuration.cacheBytes = 1
+            configure(&configuration)
+        }
+    }
+
+    private func fill(_ file: FileLog, _ channel: ChannelID, _ range: Range<Int>, size: Int = 500) throws
+        -> [String]
+    {
+        var texts: [String] = []
+        for index in range {
+            let text = "\(index) " + noise(size, seed: UInt64(index))
+            try file.log.append(text, to: channel, at: Int64(index))
+            texts.append(text)
+            if index % 50 == 49 { file.settle() }
+        }
+        file.settle()
+        return texts
+    }
+
+    @Test("after a checkpoint everything comes from segments, tails and snapshot")
+    func recovers() throws {
+        let file = try store()
+        let big = try file.log.createChannel(named: bytes("big"), limits: ChannelLimits())
+        let small = try file.log.createChannel(named: bytes("small"), limits: ChannelLimits(maxAge: 7))
+        let texts = try fill(file, big, 0..<2_000)
+        try file.log.append("one", to: small, at: 5)
+        bytes("before").withUnsafeBytes { _ = file.log.appendState($0) }
+        file.checkpoint("the snapshot")
+        #expect(file.log.statistics.checkpoints == 1 && file.log.statistics.segments > 3)
+        let info = file.log.info(of: big)
+        bytes("after").withUnsafeBytes { _ = file.log.appendState($0) }
+        try file.log.append("two", to: small, at: 6)
+        file.settle()
+        try file.reopen(after: .dropAll)
+        #expect(file.log.recovery.damage.isEmpty && file.log.recovery.checkpoint == 1)
+        #expect(file.log.recovery.records == 2)
+        #expect(file.log.recoveredState.snapshot == bytes("the snapshot"))
+        #expect(file.log.recoveredState.records == [bytes("after")])
+        #expect(file.log.info(of: big) == info && file.log.limits(of: small)?.maxAge == 7)
+        #expect(file.log.payloads(of: big) == texts && file.log.payloads(of: small) == ["one", "two"])
+        #expect(file.log.sequence(big, atOrAfter: 1_999) == .found(2_000))
+    }
+
+    @Test("the journal is bounded while checkpoints are made when asked for")
+    func journalIsBounded() throws {
+        let file = try store()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits(maxMessages: 100))
+        let text = noise(2_000, seed: 1)
+        for index in 0..<4_000 {
+            try file.log.append(text, to: channel)
+            if index % 8 == 7, file.settle().checkpointWanted { file.checkpoint() }
+        }
+        #expect(file.log.statistics.checkpoints > 10)
+        #expect(file.log.statistics.journalFileBytes <= 1 << 20)
+        #expect(file.log.statistics.segments <= 3, "trimmed segments are removed")
+        try file.reopen(after: .dropAll)
+        #expect(
+            file.log.info(of: channel)?.firstSequence == 3_901 && file.log.info(of: channel)?.messages == 100)
+    }
+
+    @Test("a damaged checkpoint falls back to the one before")
+    func fallsBack() throws {
+        let file = try store()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        var texts = try fill(file, channel, 0..<300)
+        file.checkpoint("first")
+        texts += try fill(file, channel, 300..<700)
+        file.checkpoint("second")
+        texts += try fill(file, channel, 700..<800)
+        file.checkpoint("third")
+        texts += try fill(file, channel, 800..<900)
+        file.disk.flipBit("/data/checkpoints/0000000000000003.checkpoint", byte: 100, bit: 2)
+        try file.reopen(after: .dropAll)
+        #expect(file.log.recovery.checkpoint == 2 && file.log.recovery.damage.count == 1)
+        #expect(
+            file.log.recoveredState.snapshot == bytes("second") && file.log.payloads(of: channel) == texts)
+        texts += try fill(file, channel, 900..<1_000)
+        file.checkpoint("fourth")
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: channel) == texts)
+    }
+
+    @Test("a damaged block is named, set aside and remembered; everything else is served")
+    func damagedBlock() throws {
+        let file = try store()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        let texts = try fill(file, channel, 0..<1_000)
+        file.checkpoint()
+        let segment = try #require(file.disk.everything().keys.filter { $0.hasSuffix(".seg") }.min())
+        file.disk.flipBit(segment, byte: 300, bit: 1)
+        try file.reopen(after: .dropAll)
+        let found = file.log.payloads(of: channel)
+        let info = try #require(file.log.info(of: channel))
+        let lost = try #require(info.damage.first)
+        #expect(info.damage.count == 1 && lost.lowerBound == 1 && lost.upperBound < 140)
+        #expect(
+            found.first == "-" && Array(found.dropFirst()) == Array(texts.dropFirst(Int(lost.upperBound))))
+        #expect(info.messages == 1_000 - Int(lost.upperBound) && info.firstSequence == lost.upperBound + 1)
+        let damage = try #require(file.log.statistics.damage.first)
+        #expect(damage.file == "channels/1/00000000000000000001.seg" && damage.offset == 64)
+        #expect(damage.lost == [LostRange(channel: channel, name: bytes("a"), sequences: lost)])
+        #expect(file.events.contains(.error("damage: \(damage)")))
+        try file.log.append("more", to: channel)
+        file.checkpoint()
+        try file.reopen(after: .dropAll)
+        #expect(file.log.info(of: channel)?.messages == info.messages + 1)
+        #expect(file.log.recovery.damage == [damage])
+    }
+
+    @Test("a sealed segment whose index is damaged is read from its front")
+    func damagedFooter() throws {
+        let file = try store()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        let texts = try fill(file, channel, 0..<1_000)
+        file.checkpoint()
+        let segment = try #require(file.disk.everything().keys.filter { $0.hasSuffix(".seg") }.min())
+        let size = try #require(file.disk.content(segment)?.count)
+        file.disk.flipBit(segment, byte: size - 100, bit: 1)
+        try file.reopen(after: .dropAll)
+        #expect(file.log.recovery.damage.count == 1 && file.log.payloads(of: channel) == texts)
+    }
+
+    @Test("a missing segment is named at opening; everything else is served")
+    func missingSegment() throws {
+        let file = try store()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        let texts = try fill(file, channel, 0..<1_000)
+        file.checkpoint()
+        let segments = file.disk.everything().keys.filter { $0.hasSuffix(".seg") }.sorted()
+        try file.disk.remove(segments[1])
+        try file.disk.syncDirectory("/data/channels/1")
+        try file.reopen(after: .dropAll)
+        let lost = try #require(file.log.info(of: channel)?.damage.first)
+        #expect(file.log.recovery.damage.count == 1)
+        let expected =
+            Array(texts[..<Int(lost.lowerBound - 1)]) + ["-"] + Array(texts[Int(lost.upperBound)...])
+        #expect(file.log.payloads(of: channel) == expected)
+    }
+
+    @Test("trimming by bytes is exact when the blocks are on disk only")
+    func trimsColdBlocks() throws {
+        let file = try store()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        _ = try fill(file, channel, 0..<1_000)
+        file.checkpoint()
+        try file.reopen(after: .dropAll)
+        let info = try #require(file.log.info(of: channel))
+        let limit = info.bytes / 3
+        file.log.setLimits(ChannelLimits(maxBytes: limit), of: channel)
+        for _ in 0..<5 {
+            while file.log.stepReader() {}
+            file.settle()
+        }
+        let after = try #require(file.log.info(of: channel))
+        #expect(after.bytes <= limit && after.bytes > limit - 1_000)
+        #expect(after.messages == Int(1_000 - after.firstSequence + 1))
+        try file.reopen(after: .dropAll)
+        #expect(file.log.info(of: channel) == after)
+    }
+
+    @Test("a deleted channel's files go, and stay gone")
+    func deletes() throws {
+        let file = try store()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        _ = try fill(file, channel, 0..<500)
+        file.checkpoint()
+        try file.log.deleteChannel(channel)
+        file.settle()
+        #expect(!file.disk.everything().keys.contains { $0.hasSuffix(".seg") })
+        try file.reopen(after: .dropAll)
+        #expect(file.log.channels.isEmpty && file.log.recovery.damage.isEmpty)
+        #expect(try file.log.createChannel(named: bytes("a"), limits: ChannelLimits()) != channel)
+    }
+
+    @Test("closing makes a checkpoint, once: opening and closing again changes no byte")
+    func closes() throws {
+        let file = try store()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        let texts = try fill(file, channel, 0..<500)
+        file.log.close(state: bytes("closed"))
+        let before = file.disk.everything()
+        try file.reopen(after: .process)
+        #expect(file.log.recovery.records == 0 && file.log.recoveredState.snapshot == bytes("closed"))
+        #expect(file.log.payloads(of: channel) == texts)
+        file.log.close(state: bytes("closed"))
+        #expect(file.disk.everything() == before)
+    }
+
+    @Test("a full disk during a checkpoint loses nothing, and checkpoints go on when space returns")
+    func fullDisk() throws {
+        let file = try store()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        var texts = try fill(file, channel, 0..<200)
+        file.checkpoint("first")
+        texts += try fill(file, channel, 200..<300)
+        file.disk.capacity = 0
+        file.checkpoint("second")
+        #expect(file.log.statistics.checkpoints == 1 && file.log.statistics.closedReason == nil)
+        file.disk.capacity = .max
+        file.log.expire(now: 0)
+        file.settle()
+        file.checkpoint("third")
+        #expect(file.log.statistics.checkpoints == 2)
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: channel) == texts && file.log.recoveredState.snapshot == bytes("third"))
+    }
+}

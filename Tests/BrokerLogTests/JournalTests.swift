@@ -1,0 +1,226 @@
+import BrokerLog
+import Testing
+
+@Suite("The journal")
+struct JournalTests {
+    @Test("nothing is durable or visible before the sync")
+    func notBeforeSync() throws {
+        let file = try FileLog()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        let appended = try file.log.append("one", to: channel)
+        file.log.submit()
+        #expect(file.log.poll() == LogNews() && file.log.durable < appended.position)
+        guard case .end = file.log.read(channel, at: 1) else {
+            Issue.record("visible")
+            return
+        }
+        #expect(file.log.bytesInFlight > 0)
+        #expect(file.settle().durableAdvanced && file.log.durable == appended.position)
+        #expect(file.log.bytesInFlight == 0 && file.log.statistics.syncs == 1)
+    }
+
+    @Test("what was durable is there after each kind of crash", arguments: SimulatedFileSystem.Crash.allCases)
+    func survives(crash: SimulatedFileSystem.Crash) throws {
+        let file = try FileLog()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        var expected: [String] = []
+        for index in 0..<300 {
+            try file.log.append("message \(index)", to: channel, at: Int64(index), reply: "r", headers: "h")
+            expected.append("message \(index)")
+            if index % 7 == 0 { file.settle() }
+        }
+        bytes("state").withUnsafeBytes { _ = file.log.appendState($0) }
+        file.settle()
+        try file.log.append("not submitted", to: channel)
+        try file.reopen(after: crash)
+        #expect(file.log.channels == [channel] && file.log.payloads(of: channel) == expected)
+        #expect(file.log.recoveredState.records == [bytes("state")])
+        #expect(file.log.recovery.damage.isEmpty)
+        #expect(try file.log.append("next", to: channel).sequence == 301)
+        file.settle()
+        try file.reopen(after: crash)
+        #expect(file.log.payloads(of: channel) == expected + ["next"])
+    }
+
+    @Test("opening twice without a write changes no byte")
+    func reopenChangesNothing() throws {
+        let file = try FileLog()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        for index in 0..<100 { try file.log.append("message \(index)", to: channel) }
+        file.settle()
+        file.disk.crash(.random)
+        let before = file.disk.everything()
+        for _ in 0..<2 {
+            try file.reopen(after: .process)
+            #expect(file.disk.everything() == before)
+        }
+    }
+
+    @Test("files are used one after the other, and an idle store stays small")
+    func rolls() throws {
+        let file = try FileLog()
+        #expect(file.disk.everything().values.reduce(0) { $0 + $1.count } < 1_000)
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        let text = String(repeating: "x", count: 20_000)
+        for _ in 0..<20 {
+            try file.log.append(text, to: channel)
+            file.settle()
+        }
+        #expect(file.journal.count > 5)
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: channel).count == 20)
+    }
+
+    @Test("a frame larger than a journal file is kept whole")
+    func largeFrame() throws {
+        let file = try FileLog()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        let large = String(repeating: "x", count: 300_000)
+        for text in ["small", large, "small", large, large] {
+            try file.log.append(text, to: channel)
+            file.settle()
+        }
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: channel) == ["small", large, "small", large, large])
+    }
+
+    @Test("every bit flip in a small journal is noticed or harmless, and nothing else is lost")
+    func bitFlips() throws {
+        let file = try FileLog()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        for index in 0..<6 {
+            try file.log.append("message \(index)", to: channel)
+            file.settle()
+        }
+        let path = try #require(file.journal.first)
+        let whole = try #require(file.disk.content(path))
+        let frames = (0..<6).map { 4096 + 512 * $0 }
+        for byte in [Array(0..<64), Array(2048..<2112), frames.flatMap { Array($0..<($0 + 112)) }].joined() {
+            file.disk.flipBit(path, byte: byte, bit: byte % 8)
+            try file.reopen(after: .process)
+            let found = file.log.channels.first.map { file.log.payloads(of: $0) } ?? []
+            for text in found where text != "-" { #expect(text.hasPrefix("message ")) }
+            if byte < 4096 {
+                #expect(found.count == 6)
+                if byte < 48 || (2048..<2096).contains(byte) { #expect(file.log.recovery.damage.count == 1) }
+            } else if byte < frames[5] {
+                let isPadding =
+                    (byte - 4096) % 512 >= 48 + 40 + 24 + 1 + 40 + 9 || file.log.recovery.damage.isEmpty
+                let frame = (byte - 4096) / 512
+                if isPadding {
+                    #expect(found.count == 6, "byte \(byte)")
+                } else {
+                    let damage = try #require(file.log.recovery.damage.first, "byte \(byte)")
+                    #expect(
+                        damage.file == String(path.dropFirst(6)) && damage.offset == UInt64(frames[frame]))
+                    if frame > 0 {
+                        #expect(found.count == 6 && found[frame] == "-", "byte \(byte): \(found)")
+                        let info = try #require(file.log.info(of: channel))
+                        #expect(
+                            info.damage == [UInt64(frame + 1)...UInt64(frame + 1)] && info.lastSequence == 6)
+                    }
+                }
+            }
+            file.disk.overwrite(path, with: whole)
+        }
+    }
+
+    @Test("a journal cut at any byte opens with a prefix of what was written")
+    func truncation() throws {
+        let file = try FileLog()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        for index in 0..<4 {
+            try file.log.append("message \(index)", to: channel)
+            file.settle()
+        }
+        let path = try #require(file.journal.first)
+        let whole = try #require(file.disk.content(path))
+        for length in stride(from: 0, to: 4096 + 512 * 5, by: 13) {
+            file.disk.overwrite(path, with: Array(whole.prefix(length)))
+            try file.reopen(after: .process)
+            let found = file.log.channels.first.map { file.log.payloads(of: $0) } ?? []
+            #expect(found == (0..<4).prefix(found.count).map { "message \($0)" })
+            file.disk.overwrite(path, with: whole)
+        }
+    }
+
+    @Test("a full disk refuses messages, keeps control records, and takes messages again when space returns")
+    func fullDisk() throws {
+        let file = try FileLog()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        try file.log.append("kept", to: channel)
+        file.settle()
+        file.disk.capacity = 0
+        let text = String(repeating: "x", count: 9_000)
+        var expected = ["kept"]
+        var refused = false
+        for index in 0..<40 {
+            try file.log.append("\(index)\(text)", to: channel)
+            let state = bytes("state \(index)").withUnsafeBytes { file.log.appendState($0) }
+            let news = file.settle()
+            if news.refused != nil {
+                refused = true
+                #expect(
+                    file.settle().durableAdvanced && file.log.durable >= state,
+                    "the spare takes control records")
+                #expect(file.log.payloads(of: channel) == expected)
+                break
+            }
+            expected.append("\(index)\(text)")
+        }
+        #expect(refused && file.log.statistics.refusedMessages == 1)
+        file.disk.capacity = .max
+        let next = try file.log.append("later", to: channel)
+        #expect(next.sequence == UInt64(expected.count + 1))
+        file.settle()
+        let states = file.log.durable.rawValue - UInt64(expected.count)
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: channel) == expected + ["later"])
+        #expect(file.log.recoveredState.records.count == expected.count && states > 0)
+    }
+
+    @Test("a failed sync closes the log for writing; what was durable is served")
+    func failedSync() throws {
+        let file = try FileLog()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        try file.log.append("one", to: channel)
+        file.settle()
+        file.disk.onCall { call, _ in call == .sync ? 5 : nil }
+        try file.log.append("two", to: channel)
+        let news = file.settle()
+        #expect(news.closed != nil && !news.durableAdvanced)
+        #expect(throws: AppendRefused.self) { try file.log.append("three", to: channel) }
+        #expect(file.log.payloads(of: channel) == ["one"])
+        file.disk.onCall(nil)
+        #expect(file.settle().durableAdvanced == false, "a failed sync is never retried")
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: channel) == ["one"])
+        #expect(try file.log.append("two", to: channel).sequence == 2)
+    }
+
+    @Test("deleted channels, changed limits and expired messages stay so")
+    func controlRecords() throws {
+        let file = try FileLog()
+        let kept = try file.log.createChannel(named: bytes("kept"), limits: ChannelLimits(maxAge: 100))
+        let gone = try file.log.createChannel(named: bytes("gone"), limits: ChannelLimits())
+        for time in 1...10 {
+            try file.log.append("message \(time)", to: kept, at: Int64(time * 10))
+            try file.log.append("message", to: gone)
+        }
+        file.settle()
+        try file.log.deleteChannel(gone)
+        file.log.expire(now: 130)
+        file.settle()
+        try file.reopen(after: .dropAll)
+        #expect(file.log.channels == [kept] && file.log.channel(named: bytes("gone")) == nil)
+        #expect(file.log.info(of: kept)?.firstSequence == 4)
+        file.log.setLimits(ChannelLimits(maxMessages: 2), of: kept)
+        #expect(file.log.info(of: kept)?.firstSequence == 9)
+        file.log.setLimits(ChannelLimits(), of: kept)
+        file.settle()
+        try file.reopen(after: .dropAll)
+        #expect(file.log.info(of: kept)?.firstSequence == 9 && file.log.limits(of: kept) == ChannelLimits())
+        #expect(
+            try file.log.createChannel(named: bytes("new"), limits: ChannelLimits()).rawValue > gone.rawValue)
+    }
+}
