@@ -1,0 +1,5 @@
+DROP TABLE dead_letters;
+DROP TABLE parked;
+DROP TABLE tombstones;
+DROP TABLE inbox;
+DROP TABLE outbox;

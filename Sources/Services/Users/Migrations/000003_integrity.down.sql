@@ -1,0 +1,10 @@
+-- NOT VALID: copies whose owner is not here stay.
+ALTER TABLE projects ADD CONSTRAINT projects_user_id_fkey FOREIGN KEY (user_id) REFERENCES users (user_id) NOT VALID;
+DROP INDEX projects_team;
+ALTER TABLE projects DROP team_updated_at;
+DROP INDEX invites_user;
+DROP INDEX invites_undecided;
+ALTER TABLE invites DROP declined_at;
+DROP INDEX memberships_team;
+DROP INDEX memberships_user_team;
+DROP INDEX users_email;

@@ -1,0 +1,1 @@
+DROP FUNCTION IF EXISTS get_stream(varchar, bigint, bigint);
