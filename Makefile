@@ -78,7 +78,7 @@ clean: ## Removes everything that was built or installed under .build.
 # What is needed. Debian packages are machine-wide, so each check asks dpkg once per checkout.
 
 $(STAMPS)/build-packages: .ci/require
-	@.ci/require liblz4-dev libpq-dev
+	@.ci/require liblz4-dev libpq-dev postgresql openssl procps
 	@mkdir -p $(@D) && touch $@
 
 $(STAMPS)/libnats: .ci/require
