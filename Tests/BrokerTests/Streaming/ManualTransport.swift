@@ -61,4 +61,3 @@ final class ManualTransport: MessageTransport {
         receivers.contains { Subject.matches(Array(name.utf8), pattern: Array($0.utf8)) }
     }
 }
-
