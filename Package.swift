@@ -57,7 +57,8 @@ let package = Package(
         .executableTarget(
             name: "BrokerCommand",
             dependencies: [
-                "Broker", "BrokerClient", "BrokerLog", "BrokerProtocol", "Flags", argumentParser, logging, nioCore, nioPosix,
+                "Broker", "BrokerClient", "BrokerLog", "BrokerProtocol", "Flags", argumentParser, logging,
+                nioCore, nioPosix,
                 nioHTTP1,
             ],
             swiftSettings: strict),

@@ -76,7 +76,8 @@ extension Log {
             blockSealed(sealed, of: state)
         }
         state.setOpen(
-            BlockStorage(capacity: ChannelState.smallestBlock), firstSequence: sequence + 1, count: 0, bytes: 0)
+            BlockStorage(capacity: ChannelState.smallestBlock), firstSequence: sequence + 1, count: 0,
+            bytes: 0)
         unsafe state.hot.pointee.nextSequence = sequence + 1
         state.durableSequence = sequence
         if isEmpty { state.firstSequence = sequence + 1 }

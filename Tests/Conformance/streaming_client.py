@@ -48,8 +48,9 @@ class Subscription:
 
     def wait(self, count, timeout=None):
         """Waits until `count` messages have come; returns them all."""
-        self.client.pump(lambda: len(self.messages) >= count, f"{count} messages on {self.channel}, "
-                         f"have {self.sequences}", timeout)
+        self.client.pump(lambda: len(self.messages) >= count,
+                         lambda: f"{count} messages on {self.channel}, have {len(self.messages)}: "
+                                 f"{self.sequences[:5]} … {self.sequences[-5:]}", timeout)
         return self.messages
 
     def ack(self, *sequences):
@@ -142,12 +143,13 @@ class StreamingClient:
             raise AssertionError(operation)
 
     def pump(self, until, what, timeout=None):
-        """Handles what comes in until `until()` is true."""
+        """Handles what comes in until `until()` is true; `what` (text, or a function that makes it) names the failure."""
         deadline = time.monotonic() + (timeout or PATIENCE)
         while not until():
             left = deadline - time.monotonic()
             if left <= 0:
-                raise AssertionError(f"waited {timeout or PATIENCE} s for: {what}")
+                said = what() if callable(what) else what
+                raise AssertionError(f"waited {timeout or PATIENCE} s for: {said}")
             try:
                 self._handle(self.nats.next(left))
             except Silence:

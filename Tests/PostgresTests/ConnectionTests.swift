@@ -50,11 +50,12 @@ import Testing
 
     @Test("several hosts are tried in turn")
     func hosts() async throws {
-        try await withConnection({
+        let change: (inout PostgresConfiguration) -> Void = {
             let port = $0.parameters["port"] ?? ""
             $0.parameters["host"] = "127.0.0.1,localhost"
             $0.parameters["port"] = "1,\(port)"
-        }) { connection in
+        }
+        try await withConnection(change) { connection in
             let row = try await connection.query("SELECT 1")[0]
             #expect(try row.decode(0, as: Int.self) == 1)
         }

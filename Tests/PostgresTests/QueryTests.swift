@@ -235,7 +235,8 @@ import Testing
     @Test("notices are handed over with their severity")
     func notices() async throws {
         let (stream, continuation) = AsyncStream<PostgresServerError>.makeStream()
-        try await withConnection({ $0.onNotice = { continuation.yield($0) } }) { connection in
+        let change: (inout PostgresConfiguration) -> Void = { $0.onNotice = { continuation.yield($0) } }
+        try await withConnection(change) { connection in
             try await connection.execute(
                 script: "DO $$ BEGIN RAISE WARNING 'look %', 7 USING HINT = 'there'; END $$")
             var iterator = stream.makeAsyncIterator()

@@ -35,7 +35,7 @@ struct SimulationTests {
                     write(2, t, t.utf8.count)
                 }
                 let simulation = try Simulation(seed: seed)
-                try simulation.run(steps: 250)
+                try simulation.run(steps: 100)
                 crashes += simulation.crashes
                 acknowledged += simulation.acknowledged
             } catch {

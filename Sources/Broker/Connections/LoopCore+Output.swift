@@ -79,6 +79,7 @@ extension LoopCore {
                 return
             }
             unsafe connection.pointee.output.writeFinished(chunks: chunkPool)
+            unsafe noteDrained(connection)
         }
         if unsafe connection.pointee.phase == .flushing, unsafe !connection.pointee.isWriting {
             unsafe beginLinger(connection)
@@ -92,6 +93,12 @@ extension LoopCore {
         unsafe connection.pointee.isWriting = false
         unsafe connection.pointee.writeDeadline = .max
         unsafe connection.pointee.output.writeFinished(chunks: chunkPool)
+        unsafe noteDrained(connection)
+        if unsafe !connection.pointee.isDirty { unsafe markDirty(connection) }
+    }
+
+    /// Something was written: who waits for this connection to drain may go on.
+    private func noteDrained(_ connection: UnsafeMutablePointer<Connection>) {
         if unsafe connection.pointee.isReportedCongested,
             unsafe connection.pointee.output.pending < Self.congestion / 2
         {
@@ -102,7 +109,6 @@ extension LoopCore {
         {
             endStalls()
         }
-        if unsafe !connection.pointee.isDirty { unsafe markDirty(connection) }
     }
 
     private func congestionEnded(_ connection: UnsafeMutablePointer<Connection>) {
