@@ -163,30 +163,29 @@ final class Consumer {
         guard isQueue, !member.holdsNewMessages else {
             return member.isUnreachable || !member.isActive ? nil : member
         }
-        var best: Member?
-        for candidate in members {
-            guard candidate.isActive, !candidate.isUnreachable, !candidate.hasFailedHeartbeat else {
-                continue
-            }
+        // Free before stalled before failing; the least loaded of those that are free, else the first.
+        var best: (member: Member, rank: Int)?
+        for candidate in members where candidate.isActive && !candidate.isUnreachable {
+            let rank = candidate.hasFailedHeartbeat ? 2 : candidate.isStalled ? 1 : 0
             guard let current = best else {
-                best = candidate
+                best = (candidate, rank)
                 continue
             }
-            let candidateIsFree = !candidate.isStalled
-            if candidateIsFree != !current.isStalled {
-                if candidateIsFree { best = candidate }
-            } else if candidateIsFree && candidate.pending.count < current.pending.count {
-                best = candidate
-            }
+            let isLessLoaded = rank == 0 && candidate.pending.count < current.member.pending.count
+            if rank < current.rank || (rank == current.rank && isLessLoaded) { best = (candidate, rank) }
         }
-        return best
+        return best?.member
     }
 
     /// The books after `sequence`, pending at `holder`, was sent again to `receiver`.
     func resent(_ sequence: UInt64, from holder: Member, to receiver: Member, now: UInt64) {
-        guard holder !== receiver else { return }
         let deadline = now &+ receiver.ackWaitNanoseconds
-        move(sequence, from: holder, to: receiver, deadline: deadline)
+        if holder.holdsNewMessages {
+            // It may have waited long for its client: the ack wait counts from here.
+            holder.pending.insert(sequence, deadline: deadline)
+            return
+        }
+        if holder !== receiver { move(sequence, from: holder, to: receiver, deadline: deadline) }
         if members.count > 1, members[0] === receiver { members.append(members.removeFirst()) }
     }
 
@@ -217,6 +216,7 @@ final class Consumer {
 
     private func move(_ sequence: UInt64, from holder: Member, to receiver: Member, deadline: UInt64) {
         guard holder.pending.remove(sequence) else { return }
+        if !holder.redeliveries.isEmpty { holder.redeliveries[sequence] = nil }
         holder.unsavedAcknowledged.append(sequence)
         receiver.pending.insert(sequence, deadline: deadline)
         receiver.unsavedSent.append(sequence)

@@ -22,6 +22,8 @@ final class Member {
 
     /// The subscribe response is on its way: messages may follow it.
     var isActive = false
+    /// Made by a subscribe request that is not on disk yet.
+    var isProvisional = false
     /// The client missed its last heartbeat: no redelivery to it.
     var hasFailedHeartbeat = false
     /// Nobody listened on the inbox when it was last tried (the client is reconnecting). Nothing

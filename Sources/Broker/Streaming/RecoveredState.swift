@@ -42,7 +42,11 @@ struct RecoveredState {
             guard var entry = subscriptions[id] else { return }
             subscriptions[id] = nil
             for range in ranges.ranges {
-                for sequence in range { entry.pending.remove(sequence) }
+                if range.upperBound - range.lowerBound >= UInt64(entry.pending.count) {
+                    entry.pending = entry.pending.filter { !range.contains($0) }
+                } else {
+                    for sequence in range { entry.pending.remove(sequence) }
+                }
             }
             subscriptions[id] = entry
         case .subscriptionIDs(let last): lastSubscriptionID = max(lastSubscriptionID, last)

@@ -68,6 +68,7 @@ extension StreamingEngine {
         guard let channel = channels[id] else { return }
         channel.isInactivityTimerArmed = false
         guard !channel.hasActiveSubscription else { return }
+        if hasWorkInFlight(channel) { channel.lastActivity = now }
         if channel.lastActivity &+ options.maxInactivityNanoseconds > now {
             return armInactivity(of: channel)
         }
@@ -80,6 +81,18 @@ extension StreamingEngine {
             logger.error(
                 "STREAM: Channel \"\(text(channel.name))\" could not be deleted: \(error.description)")
         }
+    }
+
+    /// A subscribe or a publish to the channel waits for the disk.
+    private func hasWorkInFlight(_ channel: MessageChannel) -> Bool {
+        if channel.consumers.contains(where: { $0.members.contains { subscriptions[$0.id] != nil } }) {
+            return true
+        }
+        var isPublishedTo = false
+        unsafe acknowledgements.forEach(upTo: .max) { entry in
+            if unsafe entry.channel == channel.id.rawValue { isPublishedTo = true }
+        }
+        return isPublishedTo
     }
 
     /// Deletes a channel with its offline durables; the name may be used again at once.

@@ -200,8 +200,14 @@ extension StreamingEngine {
         let member = subscription.member
         guard let armed = member.armedDeadline, armed <= now else { return }
         member.armedDeadline = nil
-        let next = subscription.consumer.collectDue(of: member, now: now)
-        arm(member, at: next.map { max($0, now &+ 1_000_000) })
+        if member.resends.isEmpty {
+            let next = subscription.consumer.collectDue(of: member, now: now)
+            arm(member, at: next.map { max($0, now &+ 1_000_000) })
+        } else {
+            // What was due before is still waiting for its client or for the disk: not twice.
+            let pause = member.holdsNewMessages ? member.ackWaitNanoseconds : Consumer.redeliverySlack
+            arm(member, at: now &+ pause)
+        }
         if !member.resends.isEmpty { makeReady(subscription.consumer, in: subscription.channel) }
     }
 
@@ -246,9 +252,10 @@ extension StreamingEngine {
             }
             member.resends.removeFirst()
         }
-        if member.resends.isEmpty {
+        if member.resends.isEmpty && member.holdsNewMessages {
             member.holdsNewMessages = false
             member.isRecovering = false
+            arm(member, at: member.pending.earliestDeadline)
         }
         return true
     }

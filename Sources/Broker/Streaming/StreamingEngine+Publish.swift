@@ -181,18 +181,32 @@ extension StreamingEngine {
         let waiting = held[heldHead...]
         held.removeAll()
         heldHead = 0
-        for response in waiting {
-            let error = reason
-            switch response.request {
-            case .connect(let serial):
-                send(connectError(error), to: response.subject)
-                if let client = clients[serial] { forget(client) }
-            case .subscribe(let id):
-                send(subscriptionError(error), to: response.subject)
-                if let subscription = subscriptions[id] { discard(subscription) }
-            case .unsubscribe: send(subscriptionError(error), to: response.subject)
-            case .close: send(closeError(error), to: response.subject)
-            }
+        for response in waiting { answer(response, failed: reason) }
+    }
+
+    /// Answers a request whose change will never be on disk. A close succeeds all the same (§3.0):
+    /// for its client there is nothing left to do.
+    func answer(_ response: HeldResponse, failed reason: String) {
+        switch response.request {
+        case .connect(let serial):
+            send(connectError(reason), to: response.subject)
+            if let client = clients[serial] { forget(client) }
+        case .subscribe(let id):
+            send(subscriptionError(reason), to: response.subject)
+            if let subscription = subscriptions[id] { abandon(subscription) }
+        case .unsubscribe: send(subscriptionError(reason), to: response.subject)
+        case .close: send(response.payload, to: response.subject)
+        }
+    }
+
+    /// Takes back a subscription that could not be stored; a durable is offline as before.
+    private func abandon(_ subscription: Subscription) {
+        discard(subscription)
+        guard subscription.member.isProvisional else { return }
+        if subscription.consumer.members.count > 1 {
+            _ = subscription.consumer.remove(subscription.member, now: now())
+        } else {
+            subscription.channel.remove(subscription.consumer, durableKey: subscription.durableKey)
         }
     }
 

@@ -132,10 +132,12 @@ extension StreamingEngine {
 
     private func newMember(_ request: SubscriptionRequest, lastSent: UInt64) -> Member {
         lastSubscriptionID += 1
-        return Member(
+        let member = Member(
             id: lastSubscriptionID, clientID: request.clientID, inbox: request.inbox,
             ackInbox: names.inbox(), maxInFlight: Int(request.maxInFlight),
             ackWaitSeconds: request.ackWaitSeconds, lastSent: lastSent)
+        member.isProvisional = true
+        return member
     }
 
     private func hasRoom(in channel: MessageChannel) -> Bool {
@@ -184,6 +186,7 @@ extension StreamingEngine {
         guard let subscription = subscriptions[id] else { return }
         let member = subscription.member
         member.isActive = true
+        member.isProvisional = false
         member.isUnreachable = false
         member.isCongested = false
         if !member.pending.isEmpty {

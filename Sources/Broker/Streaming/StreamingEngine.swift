@@ -251,8 +251,10 @@ final class StreamingEngine<Transport: MessageTransport> {
         _ request: HeldResponse.Request, _ payload: [UInt8], to subject: [UInt8],
         until position: LogPosition
     ) {
-        held.append(
-            HeldResponse(request: request, position: position, subject: subject, payload: payload))
+        let response = HeldResponse(
+            request: request, position: position, subject: subject, payload: payload)
+        if let reason = log.closedReason { return answer(response, failed: reason) }
+        held.append(response)
     }
 }
 

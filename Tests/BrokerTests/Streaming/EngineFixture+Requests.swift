@@ -5,16 +5,19 @@ import BrokerProtocol
 extension EngineFixture {
     // MARK: The protocol's requests
 
-    /// Connects a client that answers heartbeats at `_HB.<id>` if the test lets it.
+    /// Connects a client whose heartbeats go to `_HB.<id>`; it answers them if it `listens`.
     func connect(
         _ id: String, connection: String? = nil, protocolVersion: Int32 = 1, heartbeatInbox: String? = nil,
         listens: Bool = true
     ) -> ConnectResponse {
         var request = ConnectRequest()
         request.clientID = Array(id.utf8)
-        let inbox = heartbeatInbox ?? "_HB.\(id)"
+        let inbox = heartbeatInbox ?? self.heartbeatInbox(of: id)
         request.heartbeatInbox = Array(inbox.utf8)
-        if listens && !inbox.isEmpty { transport.receivers.insert(inbox) }
+        if listens && !inbox.isEmpty {
+            transport.receivers.insert(inbox)
+            living.insert(id)
+        }
         request.protocolVersion = protocolVersion
         request.connectionID = Array((connection ?? "conn-\(id)").utf8)
         request.pingIntervalSeconds = 5
@@ -28,35 +31,68 @@ extension EngineFixture {
     @discardableResult
     func publish(_ data: String, to channel: String, by id: String = "me") -> String? {
         let ackInbox = inbox()
-        publish(data, to: channel, by: id, guid: "g", ackInbox: ackInbox)
+        publish(data, to: channel, by: id, ackInbox: ackInbox)
         settle()
-        guard let answer = transport.take(ackInbox).first else { return "no ack" }
-        return answer.payload.withUnsafeBytes { bytes in
-            guard let ack = PubAck(decoding: bytes) else { return "no PubAck" }
-            return ack.error.isEmpty ? nil : String(decoding: ack.error, as: UTF8.self)
+        guard let ack = publishAcks(at: ackInbox).first else { return "no ack" }
+        return ack.error.isEmpty ? nil : ack.error
+    }
+
+    /// Publishes one message without ending the tick. `subject` is where it is published if not where
+    /// the client library would.
+    func publish(
+        _ data: String, to channel: String, by id: String, guid: String = "g", ackInbox: String,
+        connection: String = "", reply: String = "", subject: String? = nil
+    ) {
+        // The codec's strings are views: they all lie in one array while the message is made.
+        let fields = [id, guid, channel, data, connection, reply].map { Array($0.utf8) }
+        let payload: [UInt8] = fields.flatMap { $0 }.withUnsafeBytes { bytes in
+            var start = 0
+            let views = fields.map { field in
+                defer { start += field.count }
+                return UnsafeRawBufferPointer(rebasing: bytes[start..<start + field.count])
+            }
+            var message = PubMsg()
+            message.clientID = views[0]
+            message.guid = views[1]
+            message.subject = views[2]
+            message.data = views[3]
+            message.connectionID = views[4]
+            message.reply = views[5]
+            return [UInt8](unsafeUninitializedCapacity: message.encodedSize) { memory, count in
+                count = message.encode(into: UnsafeMutableRawBufferPointer(memory))
+            }
+        }
+        send(payload, to: subject ?? "_STAN.pub.vc.\(channel)", reply: ackInbox)
+    }
+
+    /// The guid and error of the publish acknowledgements that came to `inbox`.
+    func publishAcks(at inbox: String) -> [PublishAck] {
+        transport.take(inbox).map { message in
+            message.payload.withUnsafeBytes { bytes in
+                guard let ack = PubAck(decoding: bytes) else { return PublishAck(guid: "?", error: "?") }
+                return PublishAck(
+                    guid: String(decoding: ack.guid, as: UTF8.self),
+                    error: String(decoding: ack.error, as: UTF8.self))
+            }
         }
     }
 
-    /// Publishes one message without ending the tick.
-    func publish(_ data: String, to channel: String, by id: String, guid: String, ackInbox: String) {
-        let fields = (Array(id.utf8), Array(guid.utf8), Array(channel.utf8), Array(data.utf8))
-        let payload: [UInt8] = fields.0.withUnsafeBytes { id in
-            fields.1.withUnsafeBytes { guid in
-                fields.2.withUnsafeBytes { channel in
-                    fields.3.withUnsafeBytes { data in
-                        var message = PubMsg()
-                        message.clientID = id
-                        message.guid = guid
-                        message.subject = channel
-                        message.data = data
-                        return [UInt8](unsafeUninitializedCapacity: message.encodedSize) { memory, count in
-                            count = message.encode(into: UnsafeMutableRawBufferPointer(memory))
-                        }
-                    }
-                }
-            }
-        }
-        send(payload, to: "_STAN.pub.vc.\(channel)", reply: ackInbox)
+    /// A publish acknowledgement.
+    struct PublishAck: Equatable {
+        var guid: String
+        var error = ""
+    }
+
+    /// Publishes `data` in one go each, and ends the tick once.
+    func publishAll(_ data: [String], to channel: String, by id: String = "me") {
+        let ackInbox = inbox()
+        for text in data { publish(text, to: channel, by: id, ackInbox: ackInbox) }
+        settle()
+    }
+
+    /// Publishes messages whose data is the number given.
+    func publish(numbers: ClosedRange<Int>, to channel: String, by id: String = "me") {
+        publishAll(numbers.map { "\($0)" }, to: channel, by: id)
     }
 
     /// A subscription as its client sees it.
@@ -69,27 +105,45 @@ extension EngineFixture {
     func subscribe(
         _ channel: String, by id: String = "me", queue: String = "", durable: String = "",
         start: StartPosition = .newOnly, sequence: UInt64 = 0, timeDelta: Int64 = 0,
-        maxInFlight: Int32 = 1_024,
-        ackWait: Int32 = 30
+        maxInFlight: Int32 = 1_024, ackWait: Int32 = 30, inbox name: String? = nil
     ) -> Subscribed {
+        let inbox = inbox(name)
+        let request = subscription(
+            channel, by: id, queue: queue, durable: durable, start: start, sequence: sequence,
+            timeDelta: timeDelta, maxInFlight: maxInFlight, ackWait: ackWait, inbox: inbox)
+        let payload = self.request(request.encoded(), to: "_STAN.sub.vc")
+        return subscribed(payload, inbox: inbox)
+    }
+
+    /// What a subscribe response says.
+    func subscribed(_ payload: [UInt8]?, inbox: String) -> Subscribed {
+        let response = (payload ?? []).withUnsafeBytes { SubscriptionResponse(decoding: $0) }
+        guard payload != nil, let response else {
+            return Subscribed(inbox: inbox, ackInbox: "", error: "no response")
+        }
+        return Subscribed(
+            inbox: inbox, ackInbox: String(decoding: response.ackInbox, as: UTF8.self),
+            error: String(decoding: response.error, as: UTF8.self))
+    }
+
+    /// A subscribe request.
+    func subscription(
+        _ channel: String, by id: String = "me", queue: String = "", durable: String = "",
+        start: StartPosition = .newOnly, sequence: UInt64 = 0, timeDelta: Int64 = 0,
+        maxInFlight: Int32 = 1_024, ackWait: Int32 = 30, inbox: String
+    ) -> SubscriptionRequest {
         var request = SubscriptionRequest()
         request.clientID = Array(id.utf8)
         request.subject = Array(channel.utf8)
         request.queueGroup = Array(queue.utf8)
         request.durableName = Array(durable.utf8)
-        let inbox = inbox()
         request.inbox = Array(inbox.utf8)
         request.maxInFlight = maxInFlight
         request.ackWaitSeconds = ackWait
         request.startPosition = start
         request.startSequence = sequence
         request.startTimeDelta = timeDelta
-        let payload = self.request(request.encoded(), to: "_STAN.sub.vc") ?? []
-        let response = payload.withUnsafeBytes { SubscriptionResponse(decoding: $0) }
-        settle()
-        return Subscribed(
-            inbox: inbox, ackInbox: String(decoding: response?.ackInbox ?? [], as: UTF8.self),
-            error: response.map { String(decoding: $0.error, as: UTF8.self) } ?? "no response")
+        return request
     }
 
     /// Unsubscribes, or with `closing` closes; the error text, empty for success.
@@ -110,22 +164,46 @@ extension EngineFixture {
     func close(_ id: String) -> String {
         var request = CloseRequest()
         request.clientID = Array(id.utf8)
-        guard let payload = self.request(request.encoded(), to: "_STAN.close.vc") else {
-            return "no response"
-        }
+        return closeError(self.request(request.encoded(), to: "_STAN.close.vc"))
+    }
+
+    /// The error in a close response, empty for success.
+    func closeError(_ payload: [UInt8]?) -> String {
+        guard let payload else { return "no response" }
         let response = payload.withUnsafeBytes { CloseResponse(decoding: $0) }
         return String(decoding: response?.error ?? [], as: UTF8.self)
     }
 
-    func acknowledge(_ sequence: UInt64, on channel: String, at ackInbox: String) {
+    /// Pings; the error text, empty for success.
+    func ping(connection: String) -> String {
+        var ping = Ping()
+        ping.connectionID = Array(connection.utf8)
+        guard let payload = self.request(ping.encoded(), to: "_STAN.discover.vc.pings") else {
+            return "no response"
+        }
+        let response = payload.withUnsafeBytes { PingResponse(decoding: $0) }
+        return String(decoding: response?.error ?? [], as: UTF8.self)
+    }
+
+    /// Acknowledges several messages, each in a tick of its own.
+    func acknowledge(_ sequences: some Sequence<UInt64>, on channel: String, at ackInbox: String) {
+        for sequence in sequences { acknowledge(sequence, on: channel, at: ackInbox) }
+    }
+
+    /// Acknowledges one message; false if the engine does not listen on the ack inbox (any more).
+    @discardableResult
+    func acknowledge(
+        _ sequence: UInt64, on channel: String, at ackInbox: String, settling: Bool = true
+    ) -> Bool {
         let payload: [UInt8] = Array(channel.utf8).withUnsafeBytes { channel in
             let ack = Ack(subject: channel, sequence: sequence)
             return [UInt8](unsafeUninitializedCapacity: ack.encodedSize) { memory, count in
                 count = ack.encode(into: UnsafeMutableRawBufferPointer(memory))
             }
         }
-        send(payload, to: ackInbox)
-        settle()
+        let isHeard = send(payload, to: ackInbox)
+        if settling { settle() }
+        return isHeard
     }
 
     /// A delivered message.
@@ -150,10 +228,4 @@ extension EngineFixture {
 
     /// The sequences of what was delivered to an inbox so far.
     func sequences(to inbox: String) -> [UInt64] { delivered(to: inbox).map(\.sequence) }
-
-    /// Answers the heartbeats and duplicate checks that wait at a client's heartbeat inbox.
-    func answerHeartbeats(_ id: String) {
-        for heartbeat in transport.take("_HB.\(id)") { send([], to: heartbeat.reply) }
-        settle()
-    }
 }

@@ -38,6 +38,8 @@ final class EngineFixture {
     let lines = LogLines()
     /// Clients that answer heartbeats: all that connected unless a test takes them out.
     var living: Set<String> = []
+    /// How often a client was killed: each life has a heartbeat inbox of its own.
+    private var deaths: [String: Int] = [:]
     private var inboxes = 0
 
     init(
@@ -125,8 +127,7 @@ final class EngineFixture {
         while true {
             clock.logHasNews = false
             while engine.endOfTick() {}
-            answerHeartbeats()
-            var worked = clock.logHasNews
+            var worked = answerHeartbeats() || clock.logHasNews
             while log.stepCommit() { worked = true }
             while log.stepBackground() { worked = true }
             while log.stepReader() { worked = true }
@@ -179,17 +180,28 @@ final class EngineFixture {
     }
 
     /// Answers the heartbeats and duplicate checks of the clients that live.
-    private func answerHeartbeats() {
+    private func answerHeartbeats() -> Bool {
+        var answered = false
         for id in living {
-            for heartbeat in transport.take("_HB.\(id)") { send([], to: heartbeat.reply) }
+            for heartbeat in transport.take(heartbeatInbox(of: id)) {
+                send([], to: heartbeat.reply)
+                answered = true
+            }
         }
+        return answered
     }
 
     /// The client's process is gone: it answers nothing and nobody listens on its inboxes.
     func kill(_ id: String, inboxes: [String] = []) {
         living.remove(id)
-        transport.receivers.remove("_HB.\(id)")
+        transport.receivers.remove(heartbeatInbox(of: id))
+        deaths[id, default: 0] += 1
         for inbox in inboxes { transport.receivers.remove(inbox) }
+    }
+
+    /// `_HB.<id>` in a client's first life.
+    func heartbeatInbox(of id: String) -> String {
+        deaths[id].map { "_HB.\(id).\($0)" } ?? "_HB.\(id)"
     }
 
     /// The client hangs: what is sent to it arrives, but it answers nothing.

@@ -6,16 +6,18 @@ import BrokerProtocol
 /// receiver when a test says so.
 final class ManualTransport: MessageTransport {
     struct Message {
-        var subject: String
+        /// Messages are numbered in the order in which they were sent, over all subjects.
+        var order: Int
         var reply: String
         var payload: [UInt8]
     }
 
-    /// Subjects that somebody listens on; patterns are allowed.
+    /// Literal subjects that somebody listens on.
     var receivers: Set<String> = []
     /// Subjects whose connection is congested.
     var congested: Set<String> = []
-    private(set) var sent: [Message] = []
+    private var sent: [String: [Message]] = [:]
+    private var sentCount = 0
     private(set) var listeners: [(subject: [UInt8], tag: UInt64)] = []
     private(set) var publishersArePaused = false
 
@@ -23,23 +25,25 @@ final class ManualTransport: MessageTransport {
         subject: UnsafeRawBufferPointer, reply: UnsafeRawBufferPointer, payload: UnsafeRawBufferPointer
     ) -> DeliveryOutcome {
         let name = String(decoding: subject, as: UTF8.self)
-        guard isReceived(name) else { return .none }
-        sent.append(
-            Message(subject: name, reply: String(decoding: reply, as: UTF8.self), payload: Array(payload)))
+        guard receivers.contains(name) else { return .none }
+        sentCount += 1
+        sent[name, default: []].append(
+            Message(
+                order: sentCount, reply: String(decoding: reply, as: UTF8.self), payload: Array(payload)))
         return DeliveryOutcome(receivers: 1, congested: congested.contains(name))
     }
 
     func listen(on subject: [UInt8], tag: UInt64) { listeners.append((subject, tag)) }
 
-    /// What a new engine finds: nobody has told it to listen yet.
-    func forgetListeners() { listeners = [] }
-
     func stopListening(on subject: [UInt8], tag: UInt64) {
         listeners.removeAll { $0.subject == subject && $0.tag == tag }
     }
 
+    /// What a new engine finds: nobody has told it to listen yet.
+    func forgetListeners() { listeners = [] }
+
     func hasReceiver(for subject: UnsafeRawBufferPointer) -> Bool {
-        isReceived(String(decoding: subject, as: UTF8.self))
+        receivers.contains(String(decoding: subject, as: UTF8.self))
     }
 
     func pausePublishers() { publishersArePaused = true }
@@ -47,17 +51,13 @@ final class ManualTransport: MessageTransport {
 
     /// The tag of the listener that a publish on `subject` reaches.
     func tag(for subject: String) -> UInt64? {
-        listeners.first { Subject.matches(Array(subject.utf8), pattern: $0.subject) }?.tag
+        let name = Array(subject.utf8)
+        return listeners.first { Subject.matches(name, pattern: $0.subject) }?.tag
     }
 
     /// Takes what was sent to `subject` so far.
-    func take(_ subject: String) -> [Message] {
-        let taken = sent.filter { $0.subject == subject }
-        sent.removeAll { $0.subject == subject }
-        return taken
-    }
+    func take(_ subject: String) -> [Message] { sent.removeValue(forKey: subject) ?? [] }
 
-    private func isReceived(_ name: String) -> Bool {
-        receivers.contains { Subject.matches(Array(name.utf8), pattern: Array($0.utf8)) }
-    }
+    /// How many messages wait at `subject`.
+    func waiting(at subject: String) -> Int { sent[subject]?.count ?? 0 }
 }
