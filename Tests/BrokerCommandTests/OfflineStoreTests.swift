@@ -100,6 +100,25 @@ struct OfflineStoreTests {
         }
     }
 
+    @Test("is dumped: the messages of one channel, from a sequence, as many as asked for")
+    func dump() async throws {
+        try await directory { root in
+            func lines(_ arguments: [String]) throws -> [String] {
+                let command = try ChannelDumpCommand.parse(arguments + ["--dir", root])
+                var lines: [String] = []
+                try command.dump(from: root) { lines.append(String(decoding: $0, as: UTF8.self)) }
+                return lines
+            }
+            #expect(try lines(["a", "--raw"]) == (1...100).map { "\($0)\n" })
+            #expect(try lines(["a", "--raw", "--sequence", "99"]) == ["99\n", "100\n"])
+            #expect(try lines(["a", "--raw", "--count", "2"]) == ["1\n", "2\n"])
+            let json = try #require(try lines(["a", "--json", "--count", "1"]).first)
+            #expect(json.contains("\"sequence\":1") && json.contains("\"reply\":\"r\""))
+            let failure = #expect(throws: CommandFailure.self) { try lines(["none"]) }
+            #expect(failure?.message == "there is no channel \"none\" in \(root)")
+        }
+    }
+
     @Test("is named where it is damaged")
     func damage() async throws {
         try await directory { root in

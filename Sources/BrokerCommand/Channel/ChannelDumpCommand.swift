@@ -29,10 +29,11 @@ struct ChannelDumpCommand: AsyncParsableCommand {
     }
 
     mutating func run() async throws {
-        if let dir { try dump(from: dir) } else { try await dumpFromServer() }
+        if let dir { try dump(from: dir) { Terminal.out($0) } } else { try await dumpFromServer() }
     }
 
-    private func dump(from directory: String) throws(CommandFailure) {
+    /// Prints the messages of a data directory by `print`, a line each.
+    func dump(from directory: String, print: ([UInt8]) -> Void) throws(CommandFailure) {
         var number = 0
         do throws(LogError) {
             let reader = try OfflineReader.open(directory: directory)
@@ -40,7 +41,7 @@ struct ChannelDumpCommand: AsyncParsableCommand {
                 number += 1
                 let reply =
                     unsafe message.reply.isEmpty ? nil : String(decoding: message.reply, as: UTF8.self)
-                unsafe Terminal.out(
+                unsafe print(
                     line(message.sequence, message.timestamp, reply: reply, payload: [UInt8](message.payload))
                 )
                 return number != count
