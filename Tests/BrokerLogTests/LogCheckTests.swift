@@ -5,9 +5,11 @@ import Testing
 @Suite("Checking a data directory")
 struct LogCheckTests {
     /// A small store: two checkpoints, sealed segments and an open one, tails, and journal behind the newest checkpoint.
-    private func store(messages: Int = 300, size: Int = 1_000) throws -> FileLog {
+    private func store(
+        messages: Int = 300, size: Int = 1_000, segmentBytes: Int = 60_000, filler: String? = nil
+    ) throws -> FileLog {
         let file = try FileLog { configuration in
-            configuration.segmentBytes = 60_000
+            configuration.segmentBytes = segmentBytes
             configuration.cacheBytes = 1
         }
         let big = try file.log.createChannel(named: bytes("big"), limits: ChannelLimits())
@@ -15,7 +17,8 @@ struct LogCheckTests {
         try file.log.append("one", to: small)
         for half in 0..<2 {
             for index in 0..<(messages / 2) {
-                try file.log.append("\(index) " + noise(size, seed: UInt64(half * messages + index)), to: big)
+                let text = filler ?? noise(size, seed: UInt64(half * messages + index))
+                try file.log.append("\(index) " + text, to: big)
                 if index % 50 == 49 { file.settle() }
             }
             file.checkpoint()
@@ -185,7 +188,12 @@ struct LogCheckTests {
                     let isNoticed = report.damage != [] || report.journal.tornTail != nil
                     let isHarmless = report.channels == whole.channels
                     #expect(isNoticed || isHarmless, "\(path) byte \(byte)")
-                    if path.hasSuffix(".checkpoint") { #expect(report.damage != [], "\(path) byte \(byte)") }
+                    let isHeader =
+                        content.starts(with: bytes("DJH1")) && byte < 4096
+                        && byte % 2048 < JournalFileHeader.size
+                    if path.hasSuffix(".checkpoint") || isHeader {
+                        #expect(report.damage != [], "\(path) byte \(byte)")
+                    }
                 } catch {
                     #expect(path == "/data/store", "\(path) byte \(byte): \(error)")
                 }
@@ -194,6 +202,28 @@ struct LogCheckTests {
             }
         }
         #expect(file.disk.everything() == pristine)
+    }
+
+    @Test("a flipped byte anywhere in a segment is reported unless it is padding")
+    func everyByteOfSegments() throws {
+        let file = try store(messages: 60, segmentBytes: 1, filler: String(repeating: "x", count: 10_000))
+        let whole = try LogCheck.run(directory: "/data", fileSystem: file.disk)
+        #expect(whole.segments > 2 && whole.damage == [])
+        let segments = file.disk.everything().filter { $0.key.hasSuffix(".seg") }
+        #expect(segments.count == whole.segments)
+        for (path, content) in segments.sorted(by: { $0.key < $1.key }) {
+            let trailer = content.count - SegmentFile.trailerSize - SegmentFile.entrySize
+            for byte in content.indices {
+                file.disk.flipBit(path, byte: byte, bit: byte % 8)
+                let report = try LogCheck.run(directory: "/data", fileSystem: file.disk)
+                let isCovered =
+                    byte < 64 || byte >= trailer || (512..<(512 + BlockHeader.size)).contains(byte)
+                let isPadding = content[byte] == 0 && !isCovered
+                #expect(isPadding || report.damage.count == 1, "\(path) byte \(byte)")
+                #expect(report.damage.allSatisfy { "/data/" + $0.file == path })
+                file.disk.overwrite(path, with: content)
+            }
+        }
     }
 
     @Test("the offline reader gives a channel's messages in order, from any sequence")
