@@ -16,6 +16,10 @@ public struct LogError: Error, Equatable, Sendable, CustomStringConvertible {
         case damaged
         /// A call of the file system failed.
         case fileSystem
+        /// The directory holds no store; only tools that read one say so, a log makes one there.
+        case noStore
+        /// The store has no channel of that name.
+        case noChannel
         /// The configuration cannot be.
         case invalidConfiguration
     }

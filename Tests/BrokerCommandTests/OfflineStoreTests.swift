@@ -1,5 +1,6 @@
 import Broker
 import BrokerClient
+import BrokerLog
 import Glibc
 import Logging
 import Testing
@@ -28,7 +29,11 @@ struct OfflineStoreTests {
             clusterID: "vc", clientID: "me", try ClientOptions("nats://127.0.0.1:\(server.port)"))
         for number in 1...100 { try await client.publish("a", Array("\(number)".utf8), reply: "r") }
         try await client.publish("b", [])
-        #expect(throws: CommandFailure.self, "a broker runs on it") { try CheckCommand.check(root) }
+        let running = try CheckCommand.check(root)
+        #expect(
+            running.isInUse && running.clusterID == "vc"
+                && running.text.contains("A broker runs on the directory"))
+        #expect(await Tool.call(["channel", "dump", "a", "--dir", root]) == 1, "a broker runs on it")
         try await client.close()
         try await server.shutdown()
         try await body(root)
@@ -78,19 +83,39 @@ struct OfflineStoreTests {
             let before = Self.content(root)
             let report = try CheckCommand.check(root)
             #expect(report.clusterID == "vc")
-            #expect(report.channels == 2)
+            #expect(report.channels.map(\.messages) == [100, 1] && !report.isInUse)
             #expect(report.messages == 101)
             #expect(report.damage.isEmpty)
             #expect(report.json["sound"] == .bool(true))
-            let store = try OfflineStore(root)
-            let channel = try #require(store.log.channel(named: Array("a".utf8)))
+            #expect(report.text.hasSuffix("Sound\n"))
+            #expect(await Tool.call(["check", root]) == 0)
+            let reader = try OfflineReader.open(directory: root)
             var texts: [String] = []
-            try store.forEachMessage(of: channel, from: 98) { message in
+            try reader.forEachMessage(of: Array("a".utf8), from: 98) { message in
                 texts.append("\(message.sequence) " + String(decoding: message.payload, as: UTF8.self))
                 return true
             }
             #expect(texts == ["98 98", "99 99", "100 100"])
             #expect(Self.content(root) == before)
+        }
+    }
+
+    @Test("is dumped: the messages of one channel, from a sequence, as many as asked for")
+    func dump() async throws {
+        try await directory { root in
+            func lines(_ arguments: [String]) throws -> [String] {
+                let command = try ChannelDumpCommand.parse(arguments + ["--dir", root])
+                var lines: [String] = []
+                try command.dump(from: root) { lines.append(String(decoding: $0, as: UTF8.self)) }
+                return lines
+            }
+            #expect(try lines(["a", "--raw"]) == (1...100).map { "\($0)\n" })
+            #expect(try lines(["a", "--raw", "--sequence", "99"]) == ["99\n", "100\n"])
+            #expect(try lines(["a", "--raw", "--count", "2"]) == ["1\n", "2\n"])
+            let json = try #require(try lines(["a", "--json", "--count", "1"]).first)
+            #expect(json.contains("\"sequence\":1") && json.contains("\"reply\":\"r\""))
+            let failure = #expect(throws: CommandFailure.self) { try lines(["none"]) }
+            #expect(failure?.message == "there is no channel \"none\" in \(root)")
         }
     }
 
@@ -107,12 +132,15 @@ struct OfflineStoreTests {
             let report = try CheckCommand.check(root)
             #expect(!report.damage.isEmpty)
             #expect(report.messages < 101)
+            #expect(report.text.contains("Damage: checkpoints/") && !report.text.contains("Sound"))
+            #expect(await Tool.call(["check", root]) == 1)
         }
     }
 
     @Test("is told from any other directory")
-    func others() throws {
-        #expect(throws: CommandFailure.self) { try CheckCommand.check("/nonexistent") }
+    func others() async throws {
+        #expect(await Tool.call(["check", "/nonexistent"]) == 2)
+        #expect(await Tool.call(["channel", "dump", "a", "--dir", "/nonexistent"]) == 1)
         #expect(throws: CommandFailure.self) { try CheckCommand.check("/tmp") }
     }
 }

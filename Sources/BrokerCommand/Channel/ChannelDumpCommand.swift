@@ -1,5 +1,6 @@
 import ArgumentParser
 import BrokerClient
+import BrokerLog
 
 /// `broker channel dump`.
 struct ChannelDumpCommand: AsyncParsableCommand {
@@ -28,20 +29,26 @@ struct ChannelDumpCommand: AsyncParsableCommand {
     }
 
     mutating func run() async throws {
-        if let dir { try dump(OfflineStore(dir), dir) } else { try await dumpFromServer() }
+        if let dir { try dump(from: dir) { Terminal.out($0) } } else { try await dumpFromServer() }
     }
 
-    private func dump(_ store: OfflineStore, _ directory: String) throws {
-        guard let id = store.log.channel(named: Array(channel.utf8)) else {
-            throw CommandFailure("there is no channel \"\(channel)\" in \(directory)")
-        }
+    /// Prints the messages of a data directory by `print`, a line each.
+    func dump(from directory: String, print: ([UInt8]) -> Void) throws(CommandFailure) {
         var number = 0
-        unsafe try store.forEachMessage(of: id, from: sequence ?? 1) { message in
-            number += 1
-            let reply = unsafe message.reply.isEmpty ? nil : String(decoding: message.reply, as: UTF8.self)
-            unsafe Terminal.out(
-                line(message.sequence, message.timestamp, reply: reply, payload: [UInt8](message.payload)))
-            return number != count
+        do throws(LogError) {
+            let reader = try OfflineReader.open(directory: directory)
+            unsafe try reader.forEachMessage(of: Array(channel.utf8), from: sequence ?? 1) { message in
+                number += 1
+                let reply =
+                    unsafe message.reply.isEmpty ? nil : String(decoding: message.reply, as: UTF8.self)
+                unsafe print(
+                    line(message.sequence, message.timestamp, reply: reply, payload: [UInt8](message.payload))
+                )
+                return number != count
+            }
+        } catch {
+            throw CommandFailure(
+                error.code == .noChannel ? "\(error.description) in \(directory)" : error.description)
         }
     }
 

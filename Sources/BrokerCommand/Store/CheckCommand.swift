@@ -7,9 +7,9 @@ struct CheckCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check", abstract: "Verify the checksums of a data directory.",
         discussion: """
-            Reads the newest checkpoint, the journal behind it, and every message of every channel with its checksum. Changes \
-            nothing; no broker may run on the directory.
-            Exit code: 0 sound, 1 damaged or it cannot be read, 2 not understood.
+            Reads checkpoints, journal, and every message of every channel with its checksum, and prints what is there and \
+            what is damaged. Changes nothing. A broker may run on the directory; what it writes meanwhile may look damaged.
+            Exit code: 0 sound, 1 damaged, 2 it cannot be read.
             """)
 
     @Argument(help: "Data directory.") var directory: String
@@ -19,75 +19,114 @@ struct CheckCommand: AsyncParsableCommand {
         let report = try Self.check(directory)
         Terminal.out(json ? report.json.text + "\n" : report.text)
         if !report.damage.isEmpty {
-            throw CommandFailure(
-                "\(directory) is damaged in \(report.damage.count) places; what is not named above is sound")
+            let places = report.damage.count == 1 ? "one place" : "\(report.damage.count) places"
+            throw CommandFailure("\(directory) is damaged in \(places); what is not named above is sound")
         }
     }
 
-    /// What a check found.
-    struct Report {
-        var clusterID = ""
-        var channels = 0
-        var messages = 0
-        var payloadBytes = 0
-        var cutTail: String?
-        var damage: [String] = []
+    /// Checks a whole directory.
+    static func check(_ directory: String) throws(CommandFailure) -> LogCheckReport {
+        do throws(LogError) {
+            return try LogCheck.run(directory: directory)
+        } catch {
+            throw CommandFailure(error.description, exitCode: 2)
+        }
+    }
+}
 
-        var text: String {
-            var text = """
-                Cluster id: \(clusterID)
-                Channels:   \(Figures.grouped(channels))
-                Messages:   \(Figures.grouped(messages)) (\(Figures.bytes(Double(payloadBytes))) of payload), read and verified
+extension LogCheckReport {
+    /// The report for a person.
+    var text: String {
+        var table = Table([
+            ("Channel", .left), ("Id", .right), ("First", .right), ("Last", .right), ("Messages", .right),
+            ("Bytes", .right),
+        ])
+        for channel in channels {
+            table.append([
+                channel.printableName, "\(channel.id.rawValue)", "\(channel.firstSequence)",
+                "\(channel.lastSequence)",
+                Figures.grouped(channel.messages), Figures.bytes(Double(channel.bytes)),
+            ])
+        }
+        var text = """
+            Store:       \(storeName), format version \(formatVersion)
+            Cluster id:  \(clusterID.printable)
+            Channels:    \(Figures.grouped(channels.count))
+            Messages:    \(Figures.grouped(messages)) (\(Figures.bytes(Double(payloadBytes))) of payload)
+            Checkpoints: \(checkpoints)
+            Segments:    \(Figures.grouped(segments))
+            Journal:     \(journal.files) files, \(Figures.grouped(journal.frames)) frames \
+            (\(Figures.bytes(Double(journal.bytes))))
+
+            """
+        if !channels.isEmpty { text += "\n" + table.text + "\n" }
+        if let tail = journal.tornTail {
+            text += """
+                Torn tail: \(tail.file) at offset \(tail.offset), \(tail.bytes) bytes: never synced, so never acknowledged; \
+                the next start cuts it
 
                 """
-            if let cutTail { text += "Never synced, will be cut at the next start: \(cutTail.printable)\n" }
-            for damage in damage { text += "Damage: \(damage.printable)\n" }
-            if damage.isEmpty { text += "Sound\n" }
-            return text
         }
-
-        var json: JSON {
-            var members: [String: JSON] = [
-                "cluster_id": .string(clusterID), "channels": .integer(Int64(channels)),
-                "messages": .integer(Int64(messages)), "payload_bytes": .integer(Int64(payloadBytes)),
-                "damage": .array(damage.map { .string($0) }), "sound": .bool(damage.isEmpty),
-            ]
-            if let cutTail { members["cut_tail"] = .string(cutTail) }
-            return .object(members)
-        }
+        for damage in damage { text += "Damage: \(damage.description.printable)\n" }
+        if isInUse { text += "A broker runs on the directory: what it wrote meanwhile may look damaged\n" }
+        return damage.isEmpty ? text + "Sound\n" : text
     }
 
-    /// Reads a whole directory.
-    static func check(_ directory: String) throws -> Report {
-        let store = try OfflineStore(directory)
-        var report = Report()
-        report.clusterID = store.clusterID
-        report.cutTail = store.log.recovery.cutTail
-        for channel in store.log.channels {
-            report.channels += 1
-            var found = 0
-            unsafe try store.forEachMessage(of: channel) { message in
-                found += 1
-                unsafe report.payloadBytes += message.payload.count
-                return true
-            }
-            report.messages += found
+    /// The report for a program.
+    var json: JSON {
+        var members: [String: JSON] = [
+            "store_id": .string(storeName), "cluster_id": .string(clusterID),
+            "format_version": .integer(Int64(formatVersion)), "in_use": .bool(isInUse),
+            "messages": .integer(Int64(messages)), "payload_bytes": .integer(Int64(payloadBytes)),
+            "checkpoints": .integer(Int64(checkpoints)), "segments": .integer(Int64(segments)),
+            "journal": .object([
+                "files": .integer(Int64(journal.files)), "frames": .integer(Int64(journal.frames)),
+                "bytes": .integer(Int64(clamping: journal.bytes)),
+            ]),
+            "channels": .array(channels.map(\.json)), "damage": .array(damage.map(\.json)),
+            "sound": .bool(damage.isEmpty),
+        ]
+        if let tail = journal.tornTail {
+            members["torn_tail"] = .object([
+                "file": .string(tail.file), "offset": .integer(Int64(clamping: tail.offset)),
+                "bytes": .integer(Int64(clamping: tail.bytes)),
+            ])
         }
-        // Reading has found what recovery did not look at.
-        let damage = store.log.statistics.damage
-        report.damage = damage.map(\.description)
-        // What an earlier start has set aside is remembered by the channel.
-        for channel in store.log.channels {
-            let name = String(decoding: store.log.name(of: channel) ?? [], as: UTF8.self)
-            for range in store.log.info(of: channel)?.damage ?? [] {
-                let isNamed = damage.contains {
-                    $0.lost.contains { $0.channel == channel && $0.sequences == range }
-                }
-                if isNamed { continue }
-                report.damage.append(
-                    "channel \"\(name)\", sequences \(range.lowerBound) to \(range.upperBound) are lost")
-            }
-        }
-        return report
+        return .object(members)
+    }
+
+    private var storeName: String {
+        let digits = String(storeID, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+}
+
+extension StoredChannel {
+    fileprivate var printableName: String { String(decoding: name, as: UTF8.self).printable }
+
+    fileprivate var json: JSON {
+        .object([
+            "id": .integer(Int64(id.rawValue)), "name": .string(String(decoding: name, as: UTF8.self)),
+            "first_sequence": .integer(Int64(clamping: firstSequence)),
+            "last_sequence": .integer(Int64(clamping: lastSequence)),
+            "messages": .integer(Int64(messages)), "bytes": .integer(Int64(bytes)),
+        ])
+    }
+}
+
+extension Damage {
+    fileprivate var json: JSON {
+        .object([
+            "file": .string(file), "offset": .integer(Int64(clamping: offset)), "reason": .string(reason),
+            "lost": .array(
+                lost.map { range in
+                    .object([
+                        "channel": .string(String(decoding: range.name, as: UTF8.self)),
+                        "id": .integer(Int64(range.channel.rawValue)),
+                        "first_sequence": .integer(Int64(clamping: range.sequences.lowerBound)),
+                        "last_sequence": .integer(Int64(clamping: range.sequences.upperBound)),
+                    ])
+                }),
+        ])
     }
 }

@@ -78,6 +78,15 @@ struct JournalFileHeader: Equatable {
         return .damaged
     }
 
+    /// Offsets of the copies in a first page that cannot be read.
+    static func damagedCopies(_ page: [UInt8]) -> [Int] {
+        [0, copyOffset].filter { offset in
+            guard page.count >= offset + size else { return true }
+            if case .unreadable = readCopy(Array(page[offset..<(offset + size)])) { return true }
+            return false
+        }
+    }
+
     private enum Copy {
         case valid(JournalFileHeader)
         case zero

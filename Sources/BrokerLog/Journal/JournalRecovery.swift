@@ -29,8 +29,12 @@ struct JournalRecovery {
     private(set) var synced: UInt64
     private(set) var damage: [Damage] = []
     private(set) var cutTail: String?
+    /// The same for a report.
+    private(set) var tornTail: LogCheckReport.TornTail?
     /// Bytes of the frames taken in.
     private(set) var bytes: UInt64 = 0
+    /// Frames taken in.
+    private(set) var frames = 0
     /// Files that hold journal from the beginning of recovery on; every other file.
     private(set) var used: [JournalFiles.Entry] = []
     private(set) var free: [JournalFiles.Entry] = []
@@ -205,6 +209,7 @@ struct JournalRecovery {
         place.checksum = frame.checksum
         generation = max(generation, frame.generation)
         self.bytes += UInt64(frame.stride)
+        frames += 1
         unsafe Self.forEachRecord(
             bytes.base + offset + JournalFrame.headerSize, available: Int(frame.length),
             first: frame.firstPosition, taken)
@@ -292,12 +297,24 @@ struct JournalRecovery {
         }
     }
 
-    /// Says what was cut, if there was anything.
+    /// Says what was cut, if there was anything: a frame by magic and generation or, where those are torn, by what it
+    /// says of the frame before it, which no frame of the file's earlier life can say.
     private mutating func noteCut(_ bytes: FileBytes, _ index: Int, _ offset: Int) {
-        guard offset + JournalFrame.headerSize <= bytes.count,
-            let frame = unsafe JournalFrame(header: bytes.base + offset),
+        guard offset + JournalFrame.headerSize <= bytes.count else { return }
+        var length = JournalFrame.headerSize
+        if let frame = unsafe JournalFrame(header: bytes.base + offset),
             files[index].header?.generation == frame.generation
-        else { return }
+        {
+            length = min(frame.stride, bytes.count - offset)
+        } else {
+            var header = ByteReader(bytes.array((offset + 16)..<(offset + JournalFrame.headerSize)))
+            guard header.integer(UInt64.self) == place.position &+ 1, header.bytes(12) != nil,
+                header.integer(UInt32.self) == place.checksum
+            else { return }
+        }
+        tornTail = LogCheckReport.TornTail(
+            file: name(files[index].number), offset: UInt64(offset),
+            bytes: UInt64(length))
         cutTail =
             "\(name(files[index].number)) from offset \(offset): an unsynced tail after position "
             + "\(place.position), of which nothing was acknowledged"
