@@ -120,7 +120,7 @@ extension StreamingEngine {
     }
 
     func armExpiry(now: UInt64) {
-        guard options.maxAgeNanoseconds > 0 else { return }
+        // Without an age limit too: the log tries again then what waits for space on the disk.
         schedule(.expire, at: now &+ expiryInterval)
     }
 
