@@ -1,10 +1,11 @@
 import BrokerClient
 import Testing
 
-@Suite("A client against a scripted server", .timeLimit(.minutes(1)))
+@Suite("A client against a scripted server", .timeLimit(.minutes(10)))
 struct ClientTests {
     func options(_ server: ScriptedServer) throws -> ClientOptions {
         var options = try ClientOptions(server.url)
+        options.connectTimeout = .seconds(300)
         options.reconnect.firstDelay = .milliseconds(1)
         options.reconnect.maxDelay = .milliseconds(5)
         return options

@@ -5,7 +5,7 @@ import Testing
 
 @testable import BrokerCommand
 
-@Suite("Benchmarks and commands against a broker in this process", .timeLimit(.minutes(2)))
+@Suite("Benchmarks and commands against a broker in this process", .timeLimit(.minutes(10)))
 struct BenchTests {
     func server() async throws -> BrokerServer {
         var options = BrokerOptions()

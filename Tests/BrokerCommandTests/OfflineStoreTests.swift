@@ -7,7 +7,7 @@ import Testing
 
 @testable import BrokerCommand
 
-@Suite("A data directory that no broker runs on", .timeLimit(.minutes(1)))
+@Suite("A data directory that no broker runs on", .timeLimit(.minutes(10)))
 struct OfflineStoreTests {
     /// A directory with what a broker has left in it: 100 messages in `a`, one in `b`.
     func directory(_ body: (String) async throws -> Void) async throws {

@@ -167,6 +167,25 @@ class StreamingClient:
 
     # Requests
 
+    def send_connects(self, *requests):
+        """Sends a connect request for each of the changes, all in one write, so that the broker reads them together.
+        Waits for nothing; returns the inboxes of the answers, as they will be found in `answered`."""
+        keys, data = [], b""
+        for changes in requests:
+            keys.append(f"{self.answer_prefix}.{nuid()}")
+            fields = {"clientID": self.client_id, "heartbeatInbox": self.heartbeat_inbox, "protocol": self.protocol,
+                      "connID": self.connection_id}
+            fields.update(changes)
+            payload = pb.ConnectRequest(**fields).SerializeToString()
+            data += f"PUB {self.discover} {keys[-1]} {len(payload)}\r\n".encode() + payload + b"\r\n"
+        self.nats.send(data)
+        return keys
+
+    @property
+    def answered(self):
+        """The inboxes of the answers that have come, in their order."""
+        return list(self._answers)
+
     def request(self, subject, payload, timeout=None):
         """The payload of the answer; None when there are no responders."""
         inbox = f"{self.answer_prefix}.{nuid()}"

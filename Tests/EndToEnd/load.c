@@ -70,9 +70,10 @@ static stanConnection *connect_as(const char *url, const char *cluster, const ch
     OK(natsOptions_SetURL(nats, url));
     OK(natsOptions_SetMaxReconnect(nats, 100000));
     OK(natsOptions_SetReconnectWait(nats, 10));
+    OK(natsOptions_SetTimeout(nats, 120000));
     OK(stanConnOptions_Create(&options));
     OK(stanConnOptions_SetNATSOptions(options, nats));
-    OK(stanConnOptions_SetConnectionWait(options, 20000));
+    OK(stanConnOptions_SetConnectionWait(options, 120000));
     OK(stanConnOptions_SetPubAckWait(options, 10000));
     OK(stanConnOptions_SetPings(options, 5, 60));
     OK(stanConnOptions_SetConnectionLostHandler(options, on_lost, NULL));

@@ -138,7 +138,7 @@ def test_nothing_acknowledged_is_lost_when_the_broker_is_killed(tmp_path, channe
                                 f"{goal} acks before kill {number + 1}")
                 broker.restart(hard=True)
             for sender in senders:
-                sender.wait(lambda program: program.last.startswith("finished"), "the publisher to finish", 120)
+                sender.wait(lambda program: program.last.startswith("finished"), "the publisher to finish", PATIENCE * 5)
                 assert sender.end() == 0, sender.errors
 
             fates = b"".join((tmp_path / f"fates-{n}").read_bytes() for n in range(publishers))
@@ -157,7 +157,7 @@ def test_nothing_acknowledged_is_lost_when_the_broker_is_killed(tmp_path, channe
                     assert own == sorted(set(own)), f"load.{channel}: out of order or doubled"
 
             # Every stored message reaches the group at least once, unaltered, under its own sequence.
-            deadline = time.monotonic() + PATIENCE * 2
+            deadline = time.monotonic() + PATIENCE * 3
             while True:
                 deliveries = [entry for n, subscriber in enumerate(subscribers)
                               for entry in subscriber.report(tmp_path / f"delivered-{n}")]

@@ -100,7 +100,7 @@ import Testing
             "1_a.up.sql": "CREATE TABLE runs (n int)", "2_b.up.sql": "INSERT INTO runs VALUES (2)",
             "3_c.up.sql": "INSERT INTO runs VALUES (3)",
         ])
-        let children = try (0..<30).map { _ in try sandbox.start("up") }
+        let children = try (0..<30).map { _ in try sandbox.start("up", global: ["-lock-timeout", "600"]) }
         var applied = 0
         for child in children {
             let ending = await child.wait()

@@ -85,8 +85,8 @@ final class Sandbox: Sendable {
     /// Waits until the server shows what a query asks for; it asks on one psql session that polls in the server.
     func waitUntil(_ condition: String) async throws {
         _ = try await sql(
-            "DO $$ BEGIN FOR i IN 1..3000 LOOP IF (\(condition)) THEN RETURN; END IF; PERFORM pg_sleep(0.01); "
-                + "PERFORM pg_stat_clear_snapshot(); COMMIT; END LOOP; RAISE 'not within 30 s'; END $$")
+            "DO $$ BEGIN FOR i IN 1..60000 LOOP IF (\(condition)) THEN RETURN; END IF; PERFORM pg_sleep(0.01); "
+                + "PERFORM pg_stat_clear_snapshot(); COMMIT; END LOOP; RAISE 'not within 10 min'; END $$")
     }
 }
 

@@ -101,7 +101,7 @@ public final class PostgresCluster: @unchecked Sendable {
     /// Stops the server at once, as if it had crashed.
     public func stop() throws {
         try Self.shell(
-            "\(Self.command(account, "\(binaries)/pg_ctl")) -D \(directory)/data -m immediate -w stop")
+            "\(Self.command(account, "\(binaries)/pg_ctl")) -D \(directory)/data -m immediate -w -t 600 stop")
     }
 
     /// Starts the server again, on the same port.
@@ -119,7 +119,7 @@ public final class PostgresCluster: @unchecked Sendable {
             "-p \(port) -k \(directory) -c listen_addresses=127.0.0.1 -c fsync=off -c synchronous_commit=off "
             + "-c full_page_writes=off -c max_connections=300 -c autovacuum=off -c ssl=\(isTLS ? "on" : "off")"
         try shell(
-            "\(run) \(binaries)/pg_ctl -D \(directory)/data -l \(directory)/log -w -t 60 -o '\(options)' start "
+            "\(run) \(binaries)/pg_ctl -D \(directory)/data -l \(directory)/log -w -t 600 -o '\(options)' start "
                 + "|| (cat \(directory)/log; false)")
     }
 

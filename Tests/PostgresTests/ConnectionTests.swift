@@ -387,7 +387,7 @@ import Testing
 /// Waits in the server until a condition holds.
 func waitUntil(_ observer: PostgresConnection, _ condition: String) async throws {
     try await observer.execute(
-        script: "DO $$ BEGIN FOR i IN 1..3000 LOOP IF coalesce((\(condition)), false) THEN RETURN; END IF; "
-            + "PERFORM pg_sleep(0.01); PERFORM pg_stat_clear_snapshot(); END LOOP; RAISE 'not within 30 s'; END $$"
+        script: "DO $$ BEGIN FOR i IN 1..60000 LOOP IF coalesce((\(condition)), false) THEN RETURN; END IF; "
+            + "PERFORM pg_sleep(0.01); PERFORM pg_stat_clear_snapshot(); END LOOP; RAISE 'not within 10 min'; END $$"
     )
 }

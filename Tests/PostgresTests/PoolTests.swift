@@ -13,7 +13,7 @@ import Testing
         let name = "pool-" + UUID().uuidString
         configuration.parameters["application_name"] = name
         var options = PostgresPool.Options()
-        options.acquireTimeout = .seconds(60)
+        options.acquireTimeout = .seconds(600)
         change(&options)
         return (PostgresPool(configuration, options: options), name)
     }

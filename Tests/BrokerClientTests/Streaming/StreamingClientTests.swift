@@ -2,7 +2,7 @@ import BrokerClient
 import BrokerProtocol
 import Testing
 
-@Suite("A streaming client against a scripted server", .timeLimit(.minutes(1)))
+@Suite("A streaming client against a scripted server", .timeLimit(.minutes(10)))
 struct StreamingClientTests {
     /// The server's side of a streaming session.
     struct Session {
@@ -24,9 +24,12 @@ struct StreamingClientTests {
     func session(_ change: (inout StreamingOptions) -> Void = { _ in }) async throws -> Session {
         let server = try await ScriptedServer()
         var clientOptions = try ClientOptions(server.url)
+        clientOptions.connectTimeout = .seconds(300)
         clientOptions.reconnect.firstDelay = .milliseconds(1)
         clientOptions.reconnect.maxDelay = .milliseconds(5)
         var options = StreamingOptions()
+        options.requestTimeout = .seconds(300)
+        options.publishTimeout = .seconds(300)
         change(&options)
         let (finalClientOptions, finalOptions) = (clientOptions, options)
         async let client = StreamingClient.connect(

@@ -2,7 +2,7 @@ import Testing
 
 @testable import Broker
 
-@Suite("subscriptions and deliveries", .timeLimit(.minutes(1)))
+@Suite("subscriptions and deliveries", .timeLimit(.minutes(10)))
 struct DeliveryTests {
     /// Two clients, spread over loops when there are several.
     private func pair(
@@ -181,7 +181,7 @@ struct DeliveryTests {
     }
 }
 
-@Suite("headers", .timeLimit(.minutes(1)))
+@Suite("headers", .timeLimit(.minutes(10)))
 struct HeaderTests {
     @Test("go through unchanged, and are stripped for those who do not take them", arguments: [1, 3])
     func roundTrip(loops: Int) async throws {
@@ -240,7 +240,7 @@ struct HeaderTests {
     }
 }
 
-@Suite("queue groups", .timeLimit(.minutes(1)))
+@Suite("queue groups", .timeLimit(.minutes(10)))
 struct QueueGroupTests {
     @Test("each message goes to one member, evenly, and once to each group", arguments: [1, 3])
     func spread(loops: Int) async throws {
@@ -331,7 +331,7 @@ struct QueueGroupTests {
     }
 }
 
-@Suite("echo, requests, no responders", .timeLimit(.minutes(1)))
+@Suite("echo, requests, no responders", .timeLimit(.minutes(10)))
 struct RequestTests {
     @Test("a request without a responder is answered by the broker, to the requester alone")
     func noResponders() async throws {

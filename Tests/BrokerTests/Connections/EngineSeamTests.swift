@@ -49,7 +49,7 @@ extension LoopCore {
     }
 }
 
-@Suite("the streaming engine's way through the core", .timeLimit(.minutes(1)))
+@Suite("the streaming engine's way through the core", .timeLimit(.minutes(10)))
 struct EngineSeamTests {
     @Test("a listening engine gets messages without headers, and its answers go out", arguments: [1, 3])
     func roundTrip(loops: Int) async throws {

@@ -2,7 +2,7 @@ import Testing
 
 @testable import Broker
 
-@Suite("handshake and INFO", .timeLimit(.minutes(1)))
+@Suite("handshake and INFO", .timeLimit(.minutes(10)))
 struct HandshakeTests {
     @Test("INFO is the first line and names what clients need")
     func info() async throws {

@@ -2,7 +2,7 @@ import Testing
 
 @testable import Broker
 
-@Suite("authentication", .timeLimit(.minutes(1)))
+@Suite("authentication", .timeLimit(.minutes(10)))
 struct AuthenticationTests {
     @Test(
         "a user with a password",
@@ -102,7 +102,7 @@ struct AuthenticationTests {
     }
 }
 
-@Suite("lifecycle of connections", .timeLimit(.minutes(1)))
+@Suite("lifecycle of connections", .timeLimit(.minutes(10)))
 struct LifecycleTests {
     @Test(
         "connections above the limit are told so; a place that is given up can be taken", arguments: [1, 3])

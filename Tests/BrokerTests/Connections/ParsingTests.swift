@@ -2,7 +2,7 @@ import Testing
 
 @testable import Broker
 
-@Suite("operations over a socket", .timeLimit(.minutes(1)))
+@Suite("operations over a socket", .timeLimit(.minutes(10)))
 struct ParsingTests {
     @Test(
         "what is no operation is named and ends the connection",

@@ -21,7 +21,7 @@ private func request(
     return (String(head[0]), String(head.last ?? ""), parts.count > 1 ? String(parts[1]) : "")
 }
 
-@Suite("monitoring", .timeLimit(.minutes(1)))
+@Suite("monitoring", .timeLimit(.minutes(10)))
 struct MonitoringTests {
     private func run(
         _ extensions: MonitoringRoutes.Extensions = .init(), loops: Int = 1,

@@ -393,7 +393,7 @@ def test_user_and_password_are_required_when_set():
 def test_credentials_may_come_in_the_url():
     with BrokerProcess("--user", "joe", "--pass", "s3cret") as broker:
         async def body():
-            client = await nats.connect(f"nats://joe:s3cret@127.0.0.1:{broker.port}")
+            client = await nats.connect(f"nats://joe:s3cret@127.0.0.1:{broker.port}", connect_timeout=PATIENCE)
             await fence(client)
             await client.close()
         run(body())

@@ -3,7 +3,8 @@
 // checks --list                 one line a check: name, store, broker flags (tab-separated)
 // checks NAME URL CLUSTER       runs one check; exit 0 when it holds, 1 with a message when not
 //
-// A check that needs the broker killed and started again prints RESTART and waits for a line on standard input.
+// A check that needs the broker killed and started again prints RESTART and waits for a line on standard input; one that
+// has the driver watch the heartbeats of its idle client prints HEARTBEATS and waits likewise.
 #include <nats/nats.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -59,6 +60,8 @@ typedef struct {
     int skip;
 } Inbox;
 
+static int received_in_all;
+
 static Inbox *inbox_create(void) {
     Inbox *inbox = calloc(1, sizeof *inbox);
     inbox->messages = calloc(MOST, sizeof *inbox->messages);
@@ -70,6 +73,7 @@ static void on_message(stanConnection *sc, stanSubscription *sub, const char *ch
     (void)channel;
     Inbox *inbox = closure;
     pthread_mutex_lock(&mutex);
+    received_in_all++;
     if (inbox->count < MOST) {
         Received *received = &inbox->messages[inbox->count++];
         received->sequence = stanMsg_GetSequence(msg);
@@ -85,14 +89,16 @@ static void on_message(stanConnection *sc, stanSubscription *sub, const char *ch
     stanMsg_Destroy(msg);
 }
 
-// Waits up to 20 s until `*value` is at least `count`.
+// Waits until `*value` is at least `count`; the limit is far above what any machine needs.
 static void wait_for(const int *value, int count, const char *what) {
+    enum { PATIENCE = 120 };
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += 20;
+    until.tv_sec += PATIENCE;
     pthread_mutex_lock(&mutex);
     while (*value < count)
-        if (pthread_cond_timedwait(&changed, &mutex, &until) != 0) fail("waited 20 s for %d %s, have %d", count, what, *value);
+        if (pthread_cond_timedwait(&changed, &mutex, &until) != 0)
+            fail("waited %d s for %d %s, have %d", PATIENCE, count, what, *value);
     pthread_mutex_unlock(&mutex);
 }
 
@@ -108,8 +114,10 @@ static stanConnection *connect_with(const char *client, stanConnOptions *options
     OK(natsOptions_SetURL(nats, url));
     OK(natsOptions_SetMaxReconnect(nats, 10000));
     OK(natsOptions_SetReconnectWait(nats, 20));
+    OK(natsOptions_SetTimeout(nats, 120000));
     OK(stanConnOptions_SetNATSOptions(options, nats));
-    OK(stanConnOptions_SetConnectionWait(options, 10000));
+    OK(stanConnOptions_SetConnectionWait(options, 120000));
+    OK(stanConnOptions_SetPubAckWait(options, 120000));
     natsOptions_Destroy(nats);
     OK(stanConnection_Connect(&sc, cluster, client, options));
     stanConnOptions_Destroy(mine);
@@ -207,9 +215,9 @@ static void expect_range_resumed(Inbox *inbox, uint64_t first, uint64_t last) {
     pthread_mutex_unlock(&mutex);
 }
 
-static void restart(void) {
+static void ask_driver(const char *what) {
     char line[64];
-    puts("RESTART");
+    puts(what);
     fflush(stdout);
     if (fgets(line, sizeof line, stdin) == NULL) fail("the driver went away");
 }
@@ -222,15 +230,28 @@ static void connects_and_closes(void) {
 }
 
 static void refuses_a_live_client_id(void) {
-    stanConnection *first = connect_as("taken"), *second = NULL;
-    stanConnOptions *copts = NULL;
-    OK(stanConnOptions_Create(&copts));
-    OK(stanConnOptions_SetURL(copts, url));
-    natsStatus status = stanConnection_Connect(&second, cluster, "taken", copts);
-    CHECK(status != NATS_OK);
-    CHECK(strstr(nats_GetLastError(NULL), "clientID already registered") != NULL);
-    stanConnOptions_Destroy(copts);
-    leave(first);
+    // A live client has the protocol's 500 ms to answer: an attempt that took longer says nothing, and is made again.
+    for (int attempt = 0; attempt < 50; attempt++) {
+        char client[16];
+        snprintf(client, sizeof client, "taken-%d", attempt);
+        stanConnection *first = connect_as(client), *second = NULL;
+        stanConnOptions *copts = NULL;
+        OK(stanConnOptions_Create(&copts));
+        OK(stanConnOptions_SetURL(copts, url));
+        OK(stanConnOptions_SetConnectionWait(copts, 120000));
+        int64_t started = nats_Now();
+        natsStatus status = stanConnection_Connect(&second, cluster, client, copts);
+        stanConnOptions_Destroy(copts);
+        if (status != NATS_OK) {
+            CHECK(strstr(nats_GetLastError(NULL), "clientID already registered") != NULL);
+            leave(first);
+            return;
+        }
+        CHECK(nats_Now() - started >= 500);
+        stanConnection_Destroy(second);
+        stanConnection_Destroy(first);
+    }
+    fail("this machine never answered within 500 ms");
 }
 
 static void a_wrong_cluster_is_an_error(void) {
@@ -321,9 +342,11 @@ static void redelivers_what_is_not_acked(void) {
     stanSubscription *sub = subscribe(sc, "foo", NULL, inbox, opts);
     publish_numbers(sc, "foo", 1, 8);
     wait_messages(inbox, 13);
-    for (int i = 8; i < 13; i++) {
-        CHECK(inbox->messages[i].redelivered);
-        CHECK(inbox->messages[i].sequence == (uint64_t)(i - 7));
+    // The first five come again, in order; where the machine was slow, between the last of the eight.
+    uint64_t again = 0;
+    for (int i = 0; again < 5; i++) {
+        wait_messages(inbox, i + 1);
+        if (inbox->messages[i].redelivered && inbox->messages[i].sequence == again + 1) again++;
     }
     stanSubOptions_Destroy(opts);
     stanSubscription_Destroy(sub);
@@ -392,14 +415,7 @@ static void shares_a_queue_group(void) {
     publish_async(one, "foo", 1, 1000);
     wait_for(&acked, 1000, "acks");
     bool *seen = calloc(1001, sizeof *seen);
-    struct timespec pause = {0, 2000000};
-    for (int turn = 0; turn < 10000; turn++) {
-        pthread_mutex_lock(&mutex);
-        int total = inboxes[0]->count + inboxes[1]->count;
-        pthread_mutex_unlock(&mutex);
-        if (total >= 1000) break;
-        nanosleep(&pause, NULL);
-    }
+    wait_for(&received_in_all, 1000, "messages in both");
     CHECK(inboxes[0]->count + inboxes[1]->count == 1000);
     CHECK(inboxes[0]->count > 50 && inboxes[1]->count > 50);
     for (int member = 0; member < 2; member++)
@@ -489,7 +505,7 @@ static void stays_connected_over_a_kill(void) {
     expect_range(durable, 1, 100);
     expect_range(plain, 1, 100);
     expect_range(group, 1, 100);
-    restart();
+    ask_driver("RESTART");
     publish_numbers(sc, "foo", 101, 200);
     // Some of the first hundred may come again (their acks were on the way): look for the second hundred in each.
     Inbox *inboxes[3] = {durable, plain, group};
@@ -519,7 +535,7 @@ static void learns_that_a_memory_store_forgot_it(void) {
     OK(stanConnOptions_SetConnectionLostHandler(copts, on_lost, NULL));
     stanConnection *sc = connect_with("me", copts);
     publish_numbers(sc, "foo", 1, 3);
-    restart();
+    ask_driver("RESTART");
     wait_for(&lost, 1, "lost connections");
     stanConnOptions_Destroy(copts);
     stanConnection_Destroy(sc);
@@ -529,12 +545,10 @@ static void answers_heartbeats(void) {
     stanConnection *sc = connect_as("me");
     Inbox *inbox = inbox_create();
     stanSubscription *sub = subscribe(sc, "foo", NULL, inbox, NULL);
-    struct timespec pause = {0, 100000000};
-    // Publishing for a second and a half, over seven heartbeat intervals of 200 ms with no failure allowed.
-    for (int i = 1; i <= 15; i++) {
-        publish_numbers(sc, "foo", i, i);
-        nanosleep(&pause, NULL);
-    }
+    publish_numbers(sc, "foo", 1, 10);
+    expect_range(inbox, 1, 10);
+    ask_driver("HEARTBEATS");
+    publish_numbers(sc, "foo", 11, 15);
     expect_range(inbox, 1, 15);
     stanSubscription_Destroy(sub);
     leave(sc);
@@ -563,7 +577,8 @@ static const struct {
     STORED(carries_large_and_empty_messages),
     STORED(stays_connected_over_a_kill),
     MEMORY(learns_that_a_memory_store_forgot_it),
-    {"answers_heartbeats", "memory", "-hbi 200ms -hbt 2s -hbf 0", answers_heartbeats},
+    // No failure is allowed, and the next heartbeat goes out when the one before was answered.
+    {"answers_heartbeats", "memory", "-hbi 50ms -hbt 1h -hbf 0", answers_heartbeats},
 };
 
 int main(int count, char **arguments) {

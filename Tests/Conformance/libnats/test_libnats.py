@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from broker_process import PATIENCE, BrokerProcess
+from broker_process import PATIENCE, BrokerProcess, wait_until
 
 here = os.path.dirname(os.path.abspath(__file__))
 PROGRAM = os.path.join(os.environ.get("GENERATED", os.path.join(here, "../../../.build/conformance")), "libnats-checks")
@@ -26,8 +26,14 @@ def test_libnats(name, store, flags):
             for line in program.stdout:
                 if line.strip() == "RESTART":
                     broker.restart(hard=True)
-                    program.stdin.write("go on\n")
-                    program.stdin.flush()
+                elif line.strip() == "HEARTBEATS":
+                    # Nothing but heartbeats goes to and fro now, each sent when the one before was answered.
+                    sent = broker.monitor("/varz")["out_msgs"]
+                    wait_until(lambda: broker.monitor("/varz")["out_msgs"] >= sent + 5, "five heartbeats")
+                else:
+                    raise AssertionError(f"what is {line!r}?")
+                program.stdin.write("go on\n")
+                program.stdin.flush()
             code = program.wait(PATIENCE * 3)
             assert code == 0, program.stderr.read()
         finally:

@@ -10,6 +10,15 @@ from nats_socket import nuid
 from streaming_client import (DUPLICATE_CLIENT, GARBAGE, INVALID_CLIENT_ID, INVALID_CLOSE, INVALID_CONNECT,
                               INVALID_PUBLISH, REPLACED, UNKNOWN_CLIENT, StreamingClient)
 
+#: Seconds that a live client has to answer the check of its id: the protocol's number.
+DUPLICATE_CHECK = 0.5
+
+
+def in_time(attempt):
+    """Calls `attempt(name)` with fresh names until it says True: it says False when this machine was too slow for the
+    client to answer within the protocol's own time, which tells nothing about the broker."""
+    assert any(attempt(f"taken-{number}") for number in range(50)), "this machine never answered within 500 ms"
+
 
 def test_connect_returns_every_subject_and_echoes_ping_values(broker):
     with StreamingClient(broker, connect=False) as client:
@@ -71,30 +80,37 @@ def test_unknown_fields_are_skipped(broker):
 
 def test_a_second_connect_with_a_live_id_is_refused_and_the_first_lives(broker):
     # Two connections, both pumped here: the second one's request is answered after the first answered a heartbeat.
-    with StreamingClient(broker, "taken") as first, StreamingClient(broker, "taken", connect=False) as second:
-        inbox = f"{second.answer_prefix}.1"
-        second.nats.publish(second.discover, pb.ConnectRequest(
-            clientID="taken", heartbeatInbox=second.heartbeat_inbox, protocol=1, connID=b"x").SerializeToString(), inbox)
-        second.nats.fence()
-        first.pump(lambda: first.heartbeats >= 1, "the duplicate check's heartbeat")
-        second.pump(lambda: inbox in second._answers, "the refusal")
-        assert second._answers[inbox].data == pb.ConnectResponse(error=DUPLICATE_CLIENT).SerializeToString()
-        assert first.ping() == ""
-        assert broker.monitor("/streaming/serverz")["clients"] == 1
+    def refused(name):
+        with StreamingClient(broker, name) as first, StreamingClient(broker, name, connect=False) as second:
+            started = time.monotonic()
+            request, = second.send_connects({"connID": b"x"})
+            second.nats.fence()
+            first.pump(lambda: first.heartbeats >= 1, "the duplicate check's heartbeat")
+            second.pump(lambda: request in second.answered, "the refusal")
+            if time.monotonic() - started > DUPLICATE_CHECK:
+                return False
+            assert second._answers[request].data == pb.ConnectResponse(error=DUPLICATE_CLIENT).SerializeToString()
+            assert first.ping() == ""
+            return True
+    in_time(refused)
 
 
 def test_a_dead_client_is_replaced_at_once_when_nobody_answers_its_inbox(broker):
     first = StreamingClient(broker, "phoenix")
     old_id = first.connection_id
     first.disconnect()
-    with StreamingClient(broker, "watch") as watch:
+    with StreamingClient(broker, "mute") as _, StreamingClient(broker, "watch") as watch:
         # The broker may need a moment to see the closed socket; then no responders says so at once.
         wait_until(lambda: watch.nats.publish(first.heartbeat_inbox, b"", watch.answer_prefix + ".x") or
                    any(m.headers.startswith(b"NATS/1.0 503") for m in watch.nats.fence() if not isinstance(m, str)),
                    "the old connection to be gone")
-        started = time.monotonic()
-        with StreamingClient(broker, "phoenix") as second:
-            assert time.monotonic() - started < 0.45, "replacing took as long as the 500 ms time-out"
+        with StreamingClient(broker, "phoenix", connect=False) as second:
+            # The check of a client that is there and silent takes its whole 500 ms; this one, asked for later, does not.
+            slow, quick = second.send_connects({"clientID": "mute", "connID": b"other"}, {})
+            second.pump(lambda: len(second.answered) == 2, "both answers")
+            assert second.answered == [quick, slow]
+            second.response = pb.ConnectResponse.FromString(second._answers[quick].data)
+            assert second.response.error == ""
             assert second.ping() == ""
             assert second.ping(old_id) == REPLACED
 
@@ -103,7 +119,7 @@ def test_a_silent_client_is_replaced_after_the_check_times_out(broker):
     with StreamingClient(broker, "mute") as first:
         started = time.monotonic()
         with StreamingClient(broker, "mute") as second:
-            assert 0.4 < time.monotonic() - started < 5
+            assert time.monotonic() - started > 0.4
             assert second.ping() == ""
             assert first.publish("a", b"1").error == INVALID_PUBLISH
             assert first.ping() == REPLACED
@@ -111,18 +127,11 @@ def test_a_silent_client_is_replaced_after_the_check_times_out(broker):
 
 def test_further_connects_under_check_fail_at_once_and_other_ids_are_not_delayed(broker):
     with StreamingClient(broker, "slow") as _, StreamingClient(broker, "slow", connect=False) as second:
-        inbox = f"{second.answer_prefix}.1"
-        second.nats.publish(second.discover, pb.ConnectRequest(
-            clientID="slow", heartbeatInbox=second.heartbeat_inbox).SerializeToString(), inbox)
-        second.nats.fence()
-        started = time.monotonic()
-        with StreamingClient(broker, "slow", connect=False) as third:
-            assert third.connect().error == DUPLICATE_CLIENT
-        with StreamingClient(broker, "other"):
-            pass
-        assert time.monotonic() - started < 0.4
-        second.pump(lambda: inbox in second._answers, "the second client's answer")
-        assert pb.ConnectResponse.FromString(second._answers[inbox].data).error == ""
+        checked, further, other = second.send_connects({}, {"connID": b"third"}, {"clientID": "other", "connID": b"4"})
+        second.pump(lambda: len(second.answered) == 3, "three answers")
+        assert second.answered == [further, other, checked]
+        errors = [pb.ConnectResponse.FromString(second._answers[key].data).error for key in (further, other, checked)]
+        assert errors == [DUPLICATE_CLIENT, "", ""]
 
 
 def test_replacing_a_client_ends_its_plain_subscriptions_and_suspends_its_durables(broker):
@@ -143,25 +152,25 @@ def test_another_cluster_id_has_no_responders(broker):
 
 
 def test_a_client_that_answers_heartbeats_is_kept():
-    with BrokerProcess("-hbi", "50ms", "-hbt", "2s", "-hbf", "1") as broker, StreamingClient(broker) as client:
+    # The next heartbeat goes out when the one before was answered, or after a time-out that is longer than the test.
+    with BrokerProcess("-hbi", "50ms", "-hbt", "1h", "-hbf", "1") as broker, StreamingClient(broker) as client:
         client.pump(lambda: client.heartbeats >= 8, "eight heartbeats")
         assert client.ping() == ""
         assert broker.monitor("/streaming/serverz")["clients"] == 1
 
 
 def test_a_client_that_stops_answering_is_dropped_and_its_plain_subscription_with_it():
-    with BrokerProcess("-hbi", "50ms", "-hbt", "50ms", "-hbf", "2") as broker:
-        with StreamingClient(broker, answer_heartbeats=False) as client, StreamingClient(broker) as other:
+    # It subscribes while there is time, and is dropped by a broker that came back in a hurry.
+    with BrokerProcess(store="file") as broker:
+        with StreamingClient(broker, answer_heartbeats=False) as client:
             client.subscribe("a")
             client.subscribe("a", durable="d")
-            client.pump(lambda: client.heartbeats >= 3, "hbf + 1 heartbeats")
-
-            def dropped():
-                other.settle()
-                return broker.monitor("/streaming/serverz")["clients"] == 1
-            wait_until(dropped, "the client to be dropped")
-            assert client.heartbeats == 3 or client.heartbeats == 4
+            broker.flags = ["-hbi", "50ms", "-hbt", "50ms", "-hbf", "2"]
+            broker.restart()
+            client.reconnect()
+            wait_until(lambda: broker.monitor("/streaming/serverz")["clients"] == 0, "the client to be dropped")
             assert client.ping() == REPLACED
+            assert client.heartbeats <= 3, "hbf + 1 heartbeats at most; none after the last failed"
             subs = broker.monitor("/streaming/channelsz?channel=a&subs=1")["subscriptions"]
             assert [s.get("durable_name") for s in subs] == ["d"]
             assert subs[0]["is_offline"] is True
@@ -218,17 +227,16 @@ def test_an_empty_or_undecodable_ping_is_ignored(client, payload):
 
 
 def test_a_ping_of_a_client_with_failed_heartbeats_brings_a_heartbeat_soon():
+    # Two clients fail their heartbeats, one of them pings: it is tried more often than the interval says.
     with BrokerProcess("-hbi", "1s", "-hbt", "50ms", "-hbf", "1000") as broker:
-        with StreamingClient(broker, answer_heartbeats=False) as client:
-            client.pump(lambda: client.heartbeats >= 1, "the first heartbeat")
-            # The time-out makes it a failed one; the ping then brings the next long before the interval.
-            deadline = time.monotonic() + 5
-            seen = client.heartbeats
-            started = time.monotonic()
-            while client.heartbeats == seen:
-                assert time.monotonic() < deadline
+        with StreamingClient(broker, answer_heartbeats=False) as client, \
+                StreamingClient(broker, answer_heartbeats=False) as silent:
+            def ahead():
                 assert client.ping() == ""
-            assert time.monotonic() - started < 0.9
+                for operation in silent.nats.fence():
+                    silent._handle(operation)
+                return client.heartbeats >= silent.heartbeats + 3
+            wait_until(ahead, "the client that pings to get three heartbeats more than the other")
 
 
 def test_closing_a_client_frees_its_id_and_removes_its_subscriptions(broker):
@@ -264,11 +272,10 @@ def test_requests_without_a_reply_subject_are_carried_out(broker, client):
                "the close to be carried out")
 
 
-def test_ten_clients_whose_connections_were_cut_come_back_quickly(broker):
+def test_ten_clients_whose_connections_were_cut_come_back(broker):
     clients = [StreamingClient(broker, f"cut-{n}") for n in range(10)]
     for client in clients:
         client.disconnect()
-    started = time.monotonic()
     again = [StreamingClient(broker, f"cut-{n}", connect=False) for n in range(10)]
     for client in again:
         client.nats.publish(client.discover, pb.ConnectRequest(
@@ -277,7 +284,6 @@ def test_ten_clients_whose_connections_were_cut_come_back_quickly(broker):
     for client in again:
         client.pump(lambda: client._answers, "the answer to the connect")
         assert pb.ConnectResponse.FromString(client._answers.popitem()[1].data).error == ""
-    assert time.monotonic() - started < 5
     page = broker.monitor("/streaming/clientsz")
     assert page["total"] == 10
     assert {entry["hb_inbox"] for entry in page["clients"]} == {client.heartbeat_inbox for client in again}

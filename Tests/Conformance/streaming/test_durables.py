@@ -128,7 +128,7 @@ def test_a_resume_with_pending_ignores_max_in_flight_for_it_and_keeps_it_for_new
 
 
 def test_the_ack_timer_is_armed_after_a_resume(client):
-    subscription = client.subscribe("a", durable="d", manual=True, max_in_flight=1, ack_wait=1)
+    subscription = client.subscribe("a", durable="d", manual=True, max_in_flight=1, ack_wait=3600)
     client.store("a", 2)
     subscription.wait(1)
     assert subscription.close() == ""
@@ -202,7 +202,7 @@ def test_an_offline_durable_whose_messages_were_dropped_goes_on_at_the_first_kep
 def test_a_failed_heartbeat_flag_goes_when_the_durable_resumes_on_a_new_connection():
     with BrokerProcess("-hbi", "100ms", "-hbt", "100ms", "-hbf", "1000") as broker:
         with StreamingClient(broker, "flag", answer_heartbeats=False) as first:
-            subscription = first.subscribe("a", durable="d", manual=True, ack_wait=1)
+            subscription = first.subscribe("a", durable="d", manual=True, ack_wait=3600)
             first.pump(lambda: first.heartbeats >= 3, "two failed heartbeats")
             first.store("a", b"1")
             subscription.wait(1)

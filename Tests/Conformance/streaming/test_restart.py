@@ -294,7 +294,9 @@ def test_redelivery_counts_start_at_one_again_after_a_restart(stored):
 
 
 def test_heartbeats_of_recovered_clients_run_and_the_vanished_time_out():
-    with BrokerProcess("-hbi", "100ms", "-hbt", "100ms", "-hbf", "2", store="file") as broker:
+    # Nobody listens on the inbox of the vanished client, which fails a heartbeat at once; one that is connected has an
+    # hour to answer. Until the first time-out there are ten seconds for the living one to reconnect.
+    with BrokerProcess("-hbi", "100ms", "-hbt", "1h", "-hbf", "100", store="file") as broker:
         with StreamingClient(broker, "alive") as alive:
             dead = StreamingClient(broker, "dead")
             broker.restart()
