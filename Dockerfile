@@ -11,7 +11,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY . .
-RUN make release \
+RUN make release PRODUCTS=broker \
     && mkdir -p /image/data
 
 FROM debian:bookworm-slim
