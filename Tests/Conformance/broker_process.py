@@ -50,42 +50,16 @@ def wait_until(condition, what, timeout=None):
         time.sleep(0.005)
 
 
-class BrokerProcess:
-    """Starts at once, waits until it is ready. Use it as a context manager; `restart` keeps port and directory.
+class LoggedProcess:
+    """A process whose log lines (standard error) are at hand. A subclass says what `command()` is and when it is
+    ready (`wait_ready()`)."""
 
-    store: "file" (a temporary directory unless `directory` is given) or "memory".
-    """
+    environment = None
+    process = None
 
-    def __init__(self, *flags, store="memory", directory=None, cluster=CLUSTER, monitoring=True, wait=True,
-                 port=None, prefix=(), environment=None):
-        self.flags = list(flags)
-        self.prefix = list(prefix)
-        self.environment = environment
-        self.store = store
-        self.cluster = cluster
-        self.port = port if port is not None else free_port()
-        self.monitoring_port = free_port() if monitoring else None
-        self._own_directory = None
-        if store == "file" and directory is None:
-            directory = self._own_directory = tempfile.mkdtemp(prefix="broker-conformance-")
-        self.directory = directory
-        self.process = None
+    def __init__(self):
         self.lines = []
         self._changed = threading.Condition()
-        self.start(wait=wait)
-
-    # Life
-
-    def command(self):
-        if PEER:
-            line = [PEER, "-p", str(self.port), "-a", "127.0.0.1"]
-        else:
-            line = [BROKER, "-p", str(self.port), "-a", "127.0.0.1", "-cid", self.cluster, "-st", self.store]
-            if self.directory:
-                line += ["-dir", self.directory]
-        if self.monitoring_port:
-            line += ["-m", str(self.monitoring_port)]
-        return self.prefix + line + self.flags
 
     def start(self, wait=True):
         with self._changed:
@@ -101,10 +75,13 @@ class BrokerProcess:
     def _read(self, stream):
         for raw in stream:
             with self._changed:
-                self.lines.append(raw.decode("utf-8", "replace").rstrip("\n"))
+                self.keep(raw.decode("utf-8", "replace").rstrip("\n"))
                 self._changed.notify_all()
         with self._changed:
             self._changed.notify_all()
+
+    def keep(self, line):
+        self.lines.append(line)
 
     def wait_for_line(self, pattern, timeout=None):
         """The first log line of this start that matches the regular expression."""
@@ -121,9 +98,6 @@ class BrokerProcess:
                     why = "the process ended" if ended else "time is up"
                     raise AssertionError(f"no log line matches {pattern!r} ({why}):\n{text}")
                 self._changed.wait(min(left, 0.2))
-
-    def wait_ready(self):
-        self.wait_for_line("Server is ready" if PEER else "Streaming Server is ready")
 
     def wait_exit(self, timeout=None):
         """Waits for the end of the process by itself; returns its exit code."""
@@ -156,8 +130,6 @@ class BrokerProcess:
                 self.process.wait()
         self._reader.join(PATIENCE)
         self.process.stderr.close()
-        if self._own_directory:
-            shutil.rmtree(self._own_directory, ignore_errors=True)
 
     def __enter__(self):
         return self
@@ -165,16 +137,60 @@ class BrokerProcess:
     def __exit__(self, *_):
         self.close()
 
+    @property
+    def log(self):
+        with self._changed:
+            return "\n".join(self.lines)
+
+
+class BrokerProcess(LoggedProcess):
+    """Starts at once, waits until it is ready. Use it as a context manager; `restart` keeps port and directory.
+
+    store: "file" (a temporary directory unless `directory` is given) or "memory".
+    """
+
+    def __init__(self, *flags, store="memory", directory=None, cluster=CLUSTER, monitoring=True, wait=True,
+                 port=None, monitoring_port=None, prefix=(), environment=None):
+        super().__init__()
+        self.flags = list(flags)
+        self.prefix = list(prefix)
+        self.environment = environment
+        self.store = store
+        self.cluster = cluster
+        self.port = port if port is not None else free_port()
+        self.monitoring_port = (monitoring_port or free_port()) if monitoring else None
+        self._own_directory = None
+        if store == "file" and directory is None:
+            directory = self._own_directory = tempfile.mkdtemp(prefix="broker-conformance-")
+        self.directory = directory
+        self.start(wait=wait)
+
+    # Life
+
+    def command(self):
+        if PEER:
+            line = [PEER, "-p", str(self.port), "-a", "127.0.0.1"]
+        else:
+            line = [BROKER, "-p", str(self.port), "-a", "127.0.0.1", "-cid", self.cluster, "-st", self.store]
+            if self.directory:
+                line += ["-dir", self.directory]
+        if self.monitoring_port:
+            line += ["-m", str(self.monitoring_port)]
+        return self.prefix + line + self.flags
+
+    def wait_ready(self):
+        self.wait_for_line("Server is ready" if PEER else "Streaming Server is ready")
+
+    def close(self):
+        super().close()
+        if self._own_directory:
+            shutil.rmtree(self._own_directory, ignore_errors=True)
+
     # Views
 
     @property
     def url(self):
         return f"nats://127.0.0.1:{self.port}"
-
-    @property
-    def log(self):
-        with self._changed:
-            return "\n".join(self.lines)
 
     def http(self, path):
         """(status, body as text) of one monitoring request."""
