@@ -11,15 +11,22 @@ ARGS ?=
 # What `make bench` measures: a comma-separated list of scenarios (all when empty), and how many rounds.
 SCENARIO ?=
 ROUNDS ?= 5
+# What `make release` builds.
+PRODUCTS ?= broker migrate users projects
+# The chaos run: how long, and which one (a seed of its own when empty).
+DURATION ?= 60
+SEED ?=
 # The broker that the conformance and kill tests start.
 BROKER ?= $(CURDIR)/.build/debug/broker
 
 STAMPS := .build/stamps
 VENV := .build/venv
 VENV_STREAMING := .build/venv-streaming
+VENV_SERVICES := .build/venv-services
 
-.PHONY: help run build test lint fmt bench sanitize release clean
-.PHONY: test-swift test-conformance test-end-to-end test-mutants
+.PHONY: help run up build test lint fmt bench bench-services sanitize release clean
+.PHONY: test-swift test-conformance test-end-to-end test-mutants test-services chaos api-test
+.PHONY: images cluster-up cluster-down tls-secret
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -27,6 +34,10 @@ help: ## Lists the targets.
 run: $(STAMPS)/build-packages ## Builds the broker (release) and starts it on port 4222, data in ./data.
 	@swift build -c release --product broker
 	@exec .build/release/broker $(ARGS)
+
+up: $(STAMPS)/build-packages $(STAMPS)/venv-services ## The whole backend on this machine, without Kubernetes; Ctrl-C stops it.
+	@for product in broker migrate users projects; do swift build --product $$product; done
+	@exec Tests/Services/Backend/up
 
 build: $(STAMPS)/build-packages ## Builds everything (debug), tests included.
 	@swift build --build-tests
@@ -52,6 +63,15 @@ test-conformance: build $(STAMPS)/venv $(STAMPS)/venv-streaming $(STAMPS)/libnat
 test-end-to-end: build $(STAMPS)/venv $(STAMPS)/libnats
 	@BROKER="$(BROKER)" Tests/EndToEnd/run
 
+test-services: build $(STAMPS)/venv-services $(STAMPS)/venv-streaming
+	@BROKER="$(BROKER)" Tests/Services/Scenarios/run
+
+chaos: build $(STAMPS)/venv-services ## Kills services and broker at random under load: DURATION=60 SEED=…
+	@BROKER="$(BROKER)" CHAOS_SECONDS=$(DURATION) CHAOS_SEED=$(SEED) Tests/Services/Scenarios/run -s -k chaos
+
+api-test: build $(STAMPS)/venv-services ## Requests made from the OpenAPI documents, by schemathesis.
+	@BROKER="$(BROKER)" Tests/Services/APITest/run
+
 test-mutants: $(STAMPS)/build-packages
 	@Tests/Mutants/run
 
@@ -60,20 +80,55 @@ bench: $(STAMPS)/build-packages $(STAMPS)/venv ## Ratios against nats-server 2.1
 	@$(VENV)/bin/python Benchmarks/run.py --broker .build/release/broker \
 	  --rounds $(ROUNDS) $(if $(SCENARIO),--scenario $(SCENARIO)) $(BENCH_ARGS)
 
+bench-services: $(STAMPS)/build-packages $(STAMPS)/venv-services ## Requests against the same SQL by pgbench, event lag, memory.
+	@.ci/require wrk
+	@for product in broker migrate users projects; do swift build -c release --product $$product; done
+	@Benchmarks/Services/run $(BENCH_ARGS)
+
 sanitize: $(STAMPS)/build-packages ## Unit tests, fuzzers and simulation under the address and thread sanitizers.
 	@swift test --sanitize=address --scratch-path .build/sanitize-address
 	@swift test --sanitize=thread --scratch-path .build/sanitize-thread
 
 # pkg-config finds our own description of lz4 first, whose folder holds nothing but the static library.
-release: $(STAMPS)/build-packages ## The broker with Swift's runtime and lz4 linked in, stripped: .build/dist/broker
+release: $(STAMPS)/build-packages ## Each of PRODUCTS with Swift's runtime (and lz4) linked in, stripped: .build/dist
 	@mkdir -p .build/static-libraries .build/dist
 	@ln -sf "$$(gcc -print-file-name=liblz4.a)" .build/static-libraries/liblz4.a
 	@printf 'Name: lz4\nDescription: lz4, static\nVersion: 1.9\nLibs: -L%s -llz4\nCflags:\n' \
 	  "$(CURDIR)/.build/static-libraries" > .build/static-libraries/liblz4.pc
-	@PKG_CONFIG_PATH=$(CURDIR)/.build/static-libraries swift build -c release --product broker \
-	  --static-swift-stdlib --scratch-path .build/static
-	@strip -o .build/dist/broker .build/static/release/broker
-	@ls -l .build/dist/broker
+	@for product in $(PRODUCTS); do \
+	  PKG_CONFIG_PATH=$(CURDIR)/.build/static-libraries swift build -c release --product $$product \
+	    --static-swift-stdlib --scratch-path .build/static; \
+	  strip -o .build/dist/$$product .build/static/release/$$product; done
+	@cd .build/dist && ls -l $(PRODUCTS)
+
+# In a cluster: images, and the original's `up` and `down` under names of their own.
+
+last = $(lastword $(sort $(patsubst %_,%,$(foreach file,$(notdir $(wildcard $(1)/*.up.sql)),$(firstword $(subst _, ,$(file)))))))
+migration-image = docker build -f images/migration.Dockerfile --build-arg MIGRATIONS=$(2) \
+  -t devpies/$(1)-migration:v$(call last,$(2)) .
+
+images: ## The images of the three databases' migrations, tagged by the last of them.
+	$(call migration-image,mic-db-users,Sources/Services/Users/Migrations)
+	$(call migration-image,mic-db-projects,Sources/Services/Projects/Migrations)
+	$(call migration-image,msg-db-nats,nats/migrations)
+
+cluster-up: images ## Images, databases, and `tilt up`, in the cluster of Docker Desktop.
+	kubectl config use-context docker-desktop
+	kubectl apply -f manifests/secrets.yaml -f manifests/db-users-depl.yaml -f manifests/db-projects-depl.yaml
+	tilt up
+
+cluster-down: ## Ends what `cluster-up` began; the volumes stay.
+	tilt down
+	kubectl delete deployment,service mic-db-users-depl mic-db-users-svc mic-db-projects-depl mic-db-projects-svc \
+	  --ignore-not-found
+
+tls-secret: ## manifests/ingress-tls-secrets.yaml with a new self-signed certificate for localhost; git ignores it.
+	@key=$$(mktemp) && certificate=$$(mktemp) && trap 'rm -f $$key $$certificate' EXIT && \
+	openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+	  -keyout $$key -out $$certificate 2>/dev/null && \
+	printf 'apiVersion: v1\nkind: Secret\nmetadata:\n  name: ingress-tls-secrets\ntype: kubernetes.io/tls\ndata:\n  tls.crt: %s\n  tls.key: %s\n' \
+	  "$$(base64 -w0 $$certificate)" "$$(base64 -w0 $$key)" > manifests/ingress-tls-secrets.yaml
+	@echo manifests/ingress-tls-secrets.yaml
 
 clean: ## Removes everything that was built or installed under .build.
 	@rm -rf .build
@@ -100,4 +155,11 @@ $(STAMPS)/venv-streaming: Tests/Conformance/requirements-streaming.txt .ci/requi
 	@echo "Installing the Python packages of $< into $(VENV_STREAMING)"
 	@rm -rf $(VENV_STREAMING) && python3 -m venv $(VENV_STREAMING)
 	@$(VENV_STREAMING)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@mkdir -p $(@D) && touch $@
+
+$(STAMPS)/venv-services: Tests/Services/Backend/requirements.txt .ci/require
+	@.ci/require python3-venv protobuf-compiler postgresql procps util-linux
+	@echo "Installing the Python packages of $< into $(VENV_SERVICES)"
+	@rm -rf $(VENV_SERVICES) && python3 -m venv $(VENV_SERVICES)
+	@$(VENV_SERVICES)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@mkdir -p $(@D) && touch $@
