@@ -68,6 +68,10 @@ let package = Package(
         .target(name: "Migrate", dependencies: ["Postgres"], swiftSettings: strict),
         .executableTarget(
             name: "MigrateCommand", dependencies: ["Migrate", "Flags"], swiftSettings: strict),
+        // The load of Benchmarks/Postgres/run.sh.
+        .executableTarget(
+            name: "PostgresBenchmark", dependencies: ["Postgres"], path: "Benchmarks/Postgres",
+            exclude: ["run.sh"], swiftSettings: strict),
 
         .testTarget(name: "FlagsTests", dependencies: ["Flags"], swiftSettings: tests),
         .testTarget(
