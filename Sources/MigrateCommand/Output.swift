@@ -9,7 +9,11 @@ struct Output: Sendable {
 
     private var hasColour: Bool { isTerminal && !Self.isColourRefused }
 
-    private static var isColourRefused: Bool { unsafe getenv("NO_COLOR") != nil }
+    /// `NO_COLOR` (https://no-color.org) is set and not empty, or the terminal says that it can do nothing.
+    private static var isColourRefused: Bool {
+        if let value = unsafe getenv("NO_COLOR"), unsafe value.pointee != 0 { return true }
+        return unsafe getenv("TERM").map { unsafe String(cString: $0) } == "dumb"
+    }
 
     /// Writes a line to standard error.
     func line(_ text: String) { line(bytes: Array(text.utf8)) }

@@ -114,6 +114,44 @@ import Testing
         #expect(row == "1|t")
     }
 
+    @Test(
+        "a whole server that is killed in the middle ends the run; after its return the version is told truly"
+    )
+    func serverKilled() async throws {
+        let cluster = try PostgresCluster.restartable()
+        let slow = "CREATE TABLE a (); SELECT pg_sleep(1000)"
+        for isTransactional in [false, true] {
+            let sandbox = try await Sandbox(
+                ["1_one.up.sql": "CREATE TABLE one ()", "2_a.up.sql": slow], cluster: cluster)
+            let child = try sandbox.start("up", global: isTransactional ? ["-tx"] : [])
+            try await sandbox.waitUntil(
+                "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = '\(sandbox.database)' AND query LIKE '%pg_sleep%1000%' AND pid <> pg_backend_pid()"
+            )
+            try cluster.kill()
+            let ending = await child.wait()
+            #expect(ending.status == 1, "\(ending.error)")
+            #expect(ending.lines.first.map { $0.hasPrefix("1/u one (") } == true)
+            #expect(ending.error.contains("error: migration failed"), "\(ending.error)")
+            let down = try await sandbox.migrate("version")
+            #expect(down.status == 1)
+            #expect(down.lines.first?.hasPrefix("error: failed to open database: ") == true, "\(down.error)")
+            try cluster.start()
+            let version = try await sandbox.migrate("version")
+            #expect(version.lines == [isTransactional ? "1" : "2 (dirty)"])
+            let tables = try await sandbox.tables()
+            #expect(tables == "one", "the server has undone the second")
+            try sandbox.write("2_a.up.sql", "CREATE TABLE a ()")
+            if !isTransactional {
+                let refused = try await sandbox.migrate("up")
+                #expect(refused.lines == ["error: Dirty database version 2. Fix and force version."])
+                let repaired = try await sandbox.migrate("repair", "-retry")
+                #expect(repaired.status == 0, "\(repaired.error)")
+            }
+            let again = try await sandbox.migrate("up")
+            #expect(again.lineHeads == ["2/u a (DUR)"], "\(again.error)")
+        }
+    }
+
     @Test("CREATE INDEX CONCURRENTLY stands alone, or uses x-multi-statement, where earlier pieces stay")
     func concurrently() async throws {
         let index = "CREATE INDEX CONCURRENTLY i ON a (id)"

@@ -15,12 +15,14 @@ final class Sandbox: Sendable {
     let path: String
     private let root: String
 
-    init(_ files: [String: String] = [:], database: String? = nil) async throws {
-        cluster = try PostgresCluster.shared()
+    init(
+        _ files: [String: String] = [:], database: String? = nil, cluster: PostgresCluster? = nil
+    ) async throws {
+        self.cluster = try cluster ?? PostgresCluster.shared()
         if let database {
             self.database = database
         } else {
-            self.database = try await cluster.createDatabase()
+            self.database = try await self.cluster.createDatabase()
         }
         root = NSTemporaryDirectory() + "migrate-" + UUID().uuidString
         path = root + "/m"
@@ -62,6 +64,17 @@ final class Sandbox: Sendable {
     {
         try await ChildProcess.run(
             Self.program, arguments, environment: environment, input: input, directory: root)
+    }
+
+    /// Runs the program with standard output and error on a terminal; what it shows there is the output. A terminal
+    /// shows what is typed, and ends lines with CR LF.
+    func onTerminal(_ arguments: String..., environment: [String: String] = [:], input: String? = nil)
+        async throws -> ChildProcess.Ending
+    {
+        let words = ([Self.program, "-path", path, "-database", url()] + arguments).map { "'\($0)'" }
+        return try await ChildProcess.run(
+            "script", ["-qec", words.joined(separator: " "), "/dev/null"], environment: environment,
+            input: input, directory: root)
     }
 
     /// Starts the program on this directory and database.

@@ -21,18 +21,22 @@ public final class PostgresCluster: @unchecked Sendable {
     public let directory: String
     private let binaries: String
     private let account: String?
+    private let settings: String
 
     /// The server that most tests share.
     public static func shared() throws -> PostgresCluster { try sharedResult.get() }
     private static let sharedResult = Result { try PostgresCluster() }
 
-    /// A server for the one test that stops it.
-    public static func restartable() throws -> PostgresCluster { try PostgresCluster() }
+    /// A server for one test that stops or kills it: what was committed before is there afterwards.
+    public static func restartable() throws -> PostgresCluster { try PostgresCluster(keepsCommits: true) }
 
     /// A server with TLS and a certificate for `localhost`; its authority is `ca.crt` in the directory.
     public static func encrypted() throws -> PostgresCluster { try PostgresCluster(isTLS: true) }
 
-    private init(isTLS: Bool = false) throws {
+    private init(isTLS: Bool = false, keepsCommits: Bool = false) throws {
+        settings =
+            "-c fsync=off -c synchronous_commit=\(keepsCommits ? "on" : "off") -c full_page_writes=off "
+            + "-c max_connections=300 -c autovacuum=off -c ssl=\(isTLS ? "on" : "off")"
         binaries = try Self.findBinaries()
         account = getuid() == 0 ? try Self.findAccount() : nil
         var template = Array("/tmp/devpie-postgres-XXXXXX".utf8CString)
@@ -60,7 +64,8 @@ public final class PostgresCluster: @unchecked Sendable {
         for _ in 0..<5 {
             chosen = try Self.freePort()
             do {
-                try Self.start(run: run, binaries: binaries, directory: directory, port: chosen, isTLS: isTLS)
+                try Self.start(
+                    run: run, binaries: binaries, directory: directory, port: chosen, settings: settings)
                 lastError = nil
                 break
             } catch {
@@ -69,10 +74,7 @@ public final class PostgresCluster: @unchecked Sendable {
         }
         if let lastError { throw lastError }
         port = chosen
-        self.isTLS = isTLS
     }
-
-    private let isTLS: Bool
 
     /// A URL of golang-migrate's kind for a database of this server.
     public func url(_ database: String, _ query: String = "sslmode=disable") -> String {
@@ -104,20 +106,35 @@ public final class PostgresCluster: @unchecked Sendable {
             "\(Self.command(account, "\(binaries)/pg_ctl")) -D \(directory)/data -m immediate -w -t 600 stop")
     }
 
-    /// Starts the server again, on the same port.
+    /// Kills the server's first process with SIGKILL, as the kernel does when memory runs out; the others notice.
+    public func kill() throws {
+        let file = try String(contentsOfFile: "\(directory)/data/postmaster.pid", encoding: .utf8)
+        guard let number = file.split(separator: "\n").first.flatMap({ pid_t($0) }), number > 1 else {
+            throw ClusterError(description: "no process number in postmaster.pid")
+        }
+        guard Glibc.kill(number, SIGKILL) == 0 else { throw POSIXError(.ESRCH) }
+    }
+
+    /// Starts the server again, on the same port. After `kill` it may take some tries: as long as a process of the old
+    /// server is there, the new one refuses.
     public func start() throws {
-        try Self.start(
-            run: Self.command(account, ""), binaries: binaries, directory: directory, port: port, isTLS: isTLS
-        )
+        for attempt in 1... {
+            do {
+                return try Self.start(
+                    run: Self.command(account, ""), binaries: binaries, directory: directory, port: port,
+                    settings: settings)
+            } catch {
+                guard attempt < 100 else { throw error }
+            }
+        }
     }
 
     // MARK: Starting
 
-    private static func start(run: String, binaries: String, directory: String, port: Int, isTLS: Bool) throws
-    {
-        let options =
-            "-p \(port) -k \(directory) -c listen_addresses=127.0.0.1 -c fsync=off -c synchronous_commit=off "
-            + "-c full_page_writes=off -c max_connections=300 -c autovacuum=off -c ssl=\(isTLS ? "on" : "off")"
+    private static func start(
+        run: String, binaries: String, directory: String, port: Int, settings: String
+    ) throws {
+        let options = "-p \(port) -k \(directory) -c listen_addresses=127.0.0.1 \(settings)"
         try shell(
             "\(run) \(binaries)/pg_ctl -D \(directory)/data -l \(directory)/log -w -t 600 -o '\(options)' start "
                 + "|| (cat \(directory)/log; false)")
