@@ -32,8 +32,10 @@ public struct BrokerOptions: Sendable {
     public var loops = 1
     /// The server's name in INFO; the server id if nil.
     public var serverName: String?
-    /// `host` or `host:port` announced in INFO in place of the listen address.
-    public var clientAdvertise: String?
+    /// Host announced in INFO in place of `host`.
+    public var advertisedHost: String?
+    /// Port announced in INFO in place of the one that it listens on.
+    public var advertisedPort: Int?
 
     // MARK: Credentials
 
@@ -52,6 +54,8 @@ public struct BrokerOptions: Sendable {
     public var maxConnections = 65_536
     /// Subscriptions of one connection; 0 is unlimited.
     public var maxSubscriptions = 0
+    /// Tokens of the subject of one subscription; 0 is unlimited.
+    public var maxSubscriptionTokens = 0
     /// Bytes of the arguments of one protocol line.
     public var maxControlLine = 4_096
     /// Bytes of one message, headers included.
@@ -64,6 +68,9 @@ public struct BrokerOptions: Sendable {
     public var maxPingsOut = 2
     /// Time that one write to a client may take, in nanoseconds.
     public var writeDeadlineNanoseconds: UInt64 = 10_000_000_000
+
+    /// Bytes of a payload that trace lines show; 0 is all.
+    public var maxTracedMessageBytes = 0
 
     // MARK: Store
 

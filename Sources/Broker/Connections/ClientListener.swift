@@ -61,9 +61,11 @@ final class ClientListener: Sendable {
             }
         let channel = try await bootstrap.bind(host: options.host, port: max(options.port, 0)).get()
         let port = channel.localAddress?.port ?? options.port
-        var info = shared.serverInfo
-        info.port = port
-        shared.serverInfo = info
+        if options.advertisedPort == nil {
+            var info = shared.serverInfo
+            info.port = port
+            shared.serverInfo = info
+        }
         return ClientListener(shared: shared, loops: cores, channel: channel, port: port)
     }
 

@@ -27,6 +27,10 @@ enum ErrorText {
         unsafe "Permissions Violation for Subscription to \(quoted(subject)) using queue \(quoted(queue))"
     }
 
+    static func tooManyTokens(_ subject: UnsafeRawBufferPointer) -> String {
+        unsafe "Permissions Violation for Subscription to \(quoted(subject)), too many tokens"
+    }
+
     /// In double quotes; quotes, backslashes and what is no printable UTF-8 are escaped as Go's `%q` does.
     static func quoted(_ bytes: UnsafeRawBufferPointer) -> String {
         var text = "\""
@@ -38,6 +42,13 @@ enum ErrorText {
                 switch byte {
                 case UInt8(ascii: "\""): text += "\\\""
                 case UInt8(ascii: "\\"): text += "\\\\"
+                case 0x07: text += "\\a"
+                case 0x08: text += "\\b"
+                case 0x09: text += "\\t"
+                case 0x0A: text += "\\n"
+                case 0x0B: text += "\\v"
+                case 0x0C: text += "\\f"
+                case 0x0D: text += "\\r"
                 case 0x20..<0x7F: text.unicodeScalars.append(Unicode.Scalar(byte))
                 default: text += "\\x" + hex(byte)
                 }

@@ -168,7 +168,7 @@ extension LoopCore {
 
     /// Every operation but the publishes.
     private func handle(_ connection: UnsafeMutablePointer<Connection>) {
-        if traces { unsafe trace(connection) }
+        if traces { unsafe traceOperation(connection) }
         switch unsafe state.pointee.operation.kind {
         case .publish: preconditionFailure("publishes have their own way")
         case .ping:
@@ -197,32 +197,6 @@ extension LoopCore {
             unsafe finish(connection, .parseError)
         }
     }
-
-    private func trace(_ connection: UnsafeMutablePointer<Connection>) {
-        let operation = unsafe state.pointee.operation
-        func text(_ bytes: UnsafeRawBufferPointer) -> String { unsafe String(decoding: bytes, as: UTF8.self) }
-        let line: String
-        switch operation.kind {
-        case .ping: line = "PING"
-        case .pong: line = "PONG"
-        case .subscribe:
-            let queue = unsafe operation.queue.count == 0 ? "" : unsafe " \(text(operation.queue))"
-            line = unsafe "SUB \(text(operation.subject))\(queue) \(text(operation.sid))"
-        case .unsubscribe: line = unsafe "UNSUB \(text(operation.sid))"
-        case .connect: line = "CONNECT"
-        case .info: line = "INFO"
-        case .ok: line = "+OK"
-        case .error: line = unsafe "-ERR \(text(operation.argument))"
-        case .publish:
-            let reply = unsafe operation.reply.count == 0 ? "" : unsafe " \(text(operation.reply))"
-            let name = operation.headerSize < 0 ? "PUB" : "HPUB"
-            line = unsafe "\(name) \(text(operation.subject))\(reply) \(text(operation.sizes))"
-        }
-        logger.trace(unsafe "\(connection.pointee.label) - <<- [\(line)]")
-    }
-
-    /// Trace line of a publish; the caller has asked whether they are wanted.
-    func tracePublish(_ connection: UnsafeMutablePointer<Connection>) { unsafe trace(connection) }
 
     private func connect(_ connection: UnsafeMutablePointer<Connection>) {
         guard let connect = unsafe ConnectOptions(parsing: state.pointee.operation.argument) else {
@@ -281,6 +255,7 @@ extension LoopCore {
 
     /// Everything that the client sent before its PING is in force.
     func sendPong(_ connection: UnsafeMutablePointer<Connection>) {
+        if traces { unsafe trace(connection, "->> [PONG]") }
         unsafe send("PONG\r\n", to: connection)
         unsafe connection.pointee.keepAlive.hasSentFirstPong = true
         if unsafe connection.pointee.protocolVersion >= 1, unsafe !connection.pointee.hasSentConnectInfo {

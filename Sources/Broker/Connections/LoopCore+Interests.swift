@@ -14,6 +14,13 @@ extension LoopCore {
             unsafe sendError(ErrorText.invalidSubject, to: connection)
             return
         }
+        if options.maxSubscriptionTokens > 0,
+            unsafe operation.subject.count(where: { $0 == UInt8(ascii: ".") })
+                >= options.maxSubscriptionTokens
+        {
+            unsafe sendError(ErrorText.tooManyTokens(operation.subject), to: connection)
+            return
+        }
         if options.maxSubscriptions > 0, unsafe connection.pointee.interests.count >= options.maxSubscriptions
         {
             unsafe sendError(ErrorText.tooManySubscriptions, to: connection)
@@ -85,6 +92,7 @@ extension LoopCore {
 
     /// Takes an interest of this loop away, here and on the others. It is freed at the end of the tick.
     func forget(_ interest: InterestPointer) {
+        if traces { unsafe traceEnd(of: interest) }
         let id = unsafe interest.pointee.id
         unsafe state.pointee.router.remove(interest)
         if hasOtherLoops {

@@ -31,10 +31,13 @@ extension LoopCore {
             UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount), to: connection)
     }
 
-    func sendOK(_ connection: UnsafeMutablePointer<Connection>) { unsafe send("+OK\r\n", to: connection) }
+    func sendOK(_ connection: UnsafeMutablePointer<Connection>) {
+        if traces { unsafe trace(connection, "->> [OK]") }
+        unsafe send("+OK\r\n", to: connection)
+    }
 
     func sendError(_ text: String, to connection: UnsafeMutablePointer<Connection>) {
-        logger.debug(unsafe "\(connection.pointee.label) - -ERR '\(text)'")
+        if traces { unsafe trace(connection, "->> [-ERR \(text)]") }
         unsafe send(Array("-ERR '\(text)'\r\n".utf8), to: unsafe connection)
     }
 

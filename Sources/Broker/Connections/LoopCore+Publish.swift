@@ -25,7 +25,7 @@ extension LoopCore {
         let subject = unsafe state.pointee.operation.subject
         let reply = unsafe state.pointee.operation.reply
         unsafe publisher.pointee.keepAlive.lastActivity = unsafe state.pointee.now
-        if traces { unsafe tracePublish(publisher) }
+        if traces { unsafe traceOperation(publisher) }
         if unsafe state.pointee.operation.headerSize >= 0, unsafe !publisher.pointee.takesHeaders {
             logger.error(unsafe "\(publisher.pointee.label) - message headers not supported")
             unsafe finish(publisher, .protocolViolation)
@@ -175,6 +175,7 @@ extension LoopCore {
             unsafe cutOff(receiver, .slowConsumerPending)
             return true
         }
+        if traces { unsafe traceDelivery(receiver, target, message) }
         if unsafe !receiver.pointee.isDirty { unsafe markDirty(receiver) }
         if unsafe receiver.pointee.isWriting { unsafe checkPressure(receiver, publisher, &outcome) }
         return true

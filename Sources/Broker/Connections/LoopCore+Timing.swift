@@ -44,7 +44,9 @@ extension LoopCore {
         if unsafe connection.pointee.keepAlive.nextCheck <= now {
             switch unsafe connection.pointee.keepAlive.timeReached(now) {
             case .nothing: break
-            case .sendPing: unsafe send("PING\r\n", to: connection)
+            case .sendPing:
+                if traces { unsafe trace(connection, "->> [PING]") }
+                unsafe send("PING\r\n", to: connection)
             case .stale:
                 unsafe state.pointee.counters.staleConnections += 1
                 logger.debug(unsafe "\(connection.pointee.label) - Stale Client Connection - Closing")

@@ -18,7 +18,8 @@ final class SharedCore: Sendable {
         info = Mutex(
             ServerInfo(
                 serverID: serverID, serverName: options.serverName ?? serverID, version: "2.12.0",
-                host: options.host, port: options.port, maximumPayload: options.maxPayload,
+                host: options.advertisedHost ?? options.host, port: options.advertisedPort ?? options.port,
+                maximumPayload: options.maxPayload,
                 isAuthenticationRequired: credentials != nil))
     }
 

@@ -140,8 +140,8 @@ final class MonitoringRoutes: Sendable {
         json.field("product_version", productVersion)
         json.field("proto", 1)
         json.field("go", "swift")
-        json.field("host", info.host)
-        json.field("port", info.port)
+        json.field("host", options.host)
+        json.field("port", listener.port)
         if info.isAuthenticationRequired { json.field("auth_required", true) }
         json.field("max_connections", options.maxConnections)
         if options.maxSubscriptions > 0 { json.field("max_subscriptions", options.maxSubscriptions) }

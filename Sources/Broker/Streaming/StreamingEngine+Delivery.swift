@@ -69,11 +69,7 @@ extension StreamingEngine {
             markUnsaved(consumer)
             budget -= 1
             if outcome.congested { member.isCongested = true }
-            if traces {
-                logger.trace(
-                    "STREAM: [Client:\(text(member.clientID))] Delivering msg to subid=\(member.id), subject=\(text(channel.name)), seq=\(sequence)"
-                )
-            }
+            if traces { trace("Delivering", sequence, to: member, in: channel) }
         }
     }
 
@@ -103,6 +99,12 @@ extension StreamingEngine {
             unsafe outBytes &+= UInt64(message.payload.count)
         }
         return outcome
+    }
+
+    private func trace(_ verb: String, _ sequence: UInt64, to member: Member, in channel: MessageChannel) {
+        logger.trace(
+            "STREAM: [Client:\(text(member.clientID))] \(verb) msg to subid=\(member.id), subject=\(text(channel.name)), seq=\(sequence)"
+        )
     }
 
     private func waitForBlock(_ consumer: Consumer, in channel: MessageChannel) {
@@ -201,6 +203,11 @@ extension StreamingEngine {
         guard let armed = member.armedDeadline, armed <= now else { return }
         member.armedDeadline = nil
         if member.resends.isEmpty {
+            if member.hasFailedHeartbeat && !subscription.consumer.isQueue {
+                logger.debug(
+                    "STREAM: [Client:\(text(member.clientID))] Skipping redelivery to subid=\(id) due to missed client heartbeat"
+                )
+            }
             let next = subscription.consumer.collectDue(of: member, now: now)
             arm(member, at: next.map { max($0, now &+ 1_000_000) })
         } else {
@@ -234,7 +241,14 @@ extension StreamingEngine {
                 markUnsaved(consumer)
             case .messages(let batch):
                 let message = unsafe batch.message(at: Int(sequence - batch.firstSequence))
-                if unsafe member.isRecovering && !isOverdue(message, of: member, now: now) { break }
+                if unsafe member.isRecovering && !isOverdue(message, of: member, now: now) {
+                    if traces {
+                        logger.trace(
+                            "STREAM: [Client:\(text(member.clientID))] Redelivery for subid=\(member.id), skipping seq=\(sequence)"
+                        )
+                    }
+                    break
+                }
                 let count = consumer.nextRedeliveryCount(of: sequence, at: member)
                 let outcome = unsafe publish(message, redelivery: count, to: receiver, in: channel)
                 guard outcome.receivers > 0 else {
@@ -242,6 +256,7 @@ extension StreamingEngine {
                     continue
                 }
                 redeliveredMessages &+= 1
+                if traces { trace("Redelivering", sequence, to: receiver, in: channel) }
                 consumer.setRedeliveryCount(count, of: sequence, at: member)
                 consumer.resent(sequence, from: member, to: receiver, now: now)
                 if receiver !== member {

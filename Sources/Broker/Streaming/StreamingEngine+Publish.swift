@@ -42,6 +42,7 @@ extension StreamingEngine {
                 position: appended.position.rawValue, sequence: appended.sequence,
                 channel: channel.id.rawValue, reply: reply, guid: message.guid)
             if traces {
+                unsafe tracedPublishers.append(Array(message.clientID))
                 unsafe logger.trace(
                     "STREAM: [Client:\(text(Array(message.clientID)))] Received message from publisher subj=\(text(channel.name)) guid=\(text(Array(message.guid)))"
                 )
@@ -134,7 +135,7 @@ extension StreamingEngine {
         _ = deliverReady()
         while let entry = unsafe acknowledgements.first, unsafe entry.position <= durable.rawValue {
             unsafe acknowledge(PubAck(guid: entry.guid), to: entry.reply)
-            if traces { unsafe logger.trace("STREAM: Acking Publisher guid=\(text(Array(entry.guid)))") }
+            if traces { unsafe traceAcknowledged(entry) }
             acknowledgements.removeFirst()
         }
     }
@@ -145,6 +146,14 @@ extension StreamingEngine {
             makeReady(consumer, in: channel)
         }
         warnOfLimits(channel)
+    }
+
+    private func traceAcknowledged(_ entry: borrowing AcknowledgementQueue.Entry) {
+        let client = tracedPublishers.isEmpty ? [] : tracedPublishers.removeFirst()
+        let channel = unsafe channels[entry.channel]?.name ?? []
+        unsafe logger.trace(
+            "STREAM: [Client:\(text(client))] Acking Publisher subj=\(text(channel)) guid=\(text(Array(entry.guid)))"
+        )
     }
 
     private func releaseHeld(upTo durable: LogPosition) {
@@ -172,6 +181,7 @@ extension StreamingEngine {
             unsafe refusePublish(reason, guid: entry.guid, reply: entry.reply)
             acknowledgements.removeFirst()
         }
+        tracedPublishers.removeAll()
         logger.error("STREAM: Publishes are refused: \(reason)")
     }
 

@@ -85,7 +85,7 @@ extension StreamingEngine {
         consumer.add(member)
         let subscription = Subscription(channel: channel, consumer: consumer, member: member)
         channel.add(consumer, durableKey: subscription.durableKey)
-        describe("Started new", subscription, start: lastSent)
+        describe("Started new", subscription, start: startText(request, firstSequence: lastSent + 1))
         return .ready(subscription)
     }
 
@@ -110,7 +110,7 @@ extension StreamingEngine {
         let member = newMember(request, lastSent: 0)
         group.add(member)
         let subscription = Subscription(channel: channel, consumer: group, member: member)
-        describe("Added member to", subscription, start: nil)
+        describe("Added member to", subscription)
         return .ready(subscription)
     }
 
@@ -126,7 +126,7 @@ extension StreamingEngine {
         member.ackWaitSeconds = request.ackWaitSeconds
         member.hasFailedHeartbeat = false
         let subscription = Subscription(channel: channel, consumer: consumer, member: member)
-        describe("Resumed", subscription, start: nil)
+        describe("Resumed", subscription)
         return subscription
     }
 
@@ -190,6 +190,11 @@ extension StreamingEngine {
         member.isUnreachable = false
         member.isCongested = false
         if !member.pending.isEmpty {
+            if case .durable(let name) = subscription.consumer.kind {
+                logger.debug(
+                    "STREAM: [Client:\(text(member.clientID))] Redelivering to subid=\(member.id), durable=\(text(name))"
+                )
+            }
             subscription.consumer.resendPending(of: member, now: now())
             arm(member, at: member.pending.earliestDeadline)
         }
@@ -209,10 +214,25 @@ extension StreamingEngine {
         for start in waiting { subscribe(start.request, reply: start.reply) }
     }
 
-    private func describe(_ what: String, _ subscription: Subscription, start: UInt64?) {
+    /// `start`: where a new subscription begins, for the end of the line.
+    private func describe(_ what: String, _ subscription: Subscription, start: String? = nil) {
         logger.debug(
-            "STREAM: [Client:\(text(subscription.member.clientID))] \(what) \(kindText(subscription)), subid=\(subscription.member.id)\(start.map { ", sending from seq=\($0 + 1)" } ?? "")"
+            "STREAM: [Client:\(text(subscription.member.clientID))] \(what) \(kindText(subscription)), subid=\(subscription.member.id)\(start.map { ", sending \($0)" } ?? "")"
         )
+    }
+
+    private func startText(_ request: SubscriptionRequest, firstSequence: UInt64) -> String {
+        switch request.startPosition {
+        case .lastReceived: return "last message, seq=\(firstSequence)"
+        case .timeDeltaStart:
+            let (time, overflow) = clock.wall().subtractingReportingOverflow(request.startTimeDelta)
+            let shown = overflow ? "out of range" : MonitoringTime.text(time)
+            return "from time time='\(shown)' seq=\(firstSequence)"
+        case .sequenceStart:
+            return "from sequence, asked_seq=\(request.startSequence) actual_seq=\(firstSequence)"
+        case .first: return "from beginning, seq=\(firstSequence)"
+        default: return "new-only, seq=\(firstSequence)"
+        }
     }
 
     /// `durable queue subscription, subject=…, inbox=…, queue=…`, for log lines (§5.6).

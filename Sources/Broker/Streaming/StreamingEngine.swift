@@ -81,6 +81,8 @@ final class StreamingEngine<Transport: MessageTransport> {
     // MARK: Work
 
     var acknowledgements = AcknowledgementQueue()
+    /// The clients of `acknowledgements`, in the same order; only while trace lines are written.
+    var tracedPublishers: [[UInt8]] = []
     /// Responses that wait for the disk, in order; those before `heldHead` are out.
     var held: [HeldResponse] = []
     var heldHead = 0

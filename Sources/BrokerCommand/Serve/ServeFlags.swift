@@ -46,6 +46,7 @@ struct ServeFlags {
     let verboseTrace: Flag<Bool>
     let debugAndTrace: Flag<Bool>
     let debugAndVerboseTrace: Flag<Bool>
+    let maxTracedMessageBytes: Flag<Int>
     let streamingDebug: Flag<Bool>
     let streamingTrace: Flag<Bool>
     let streamingDebugAndTrace: Flag<Bool>
@@ -105,7 +106,9 @@ struct ServeFlags {
         monitoringPort = set.define(
             "m", "http_port", default: 0, "port for monitoring (0 for none, -1 for a random one)")
         serverName = set.define("n", "name", "server_name", default: "", "the server's name")
-        clientAdvertise = set.define("client_advertise", default: "", "host[:port] that clients are told")
+        clientAdvertise = set.define(
+            "client_advertise", default: "", placeholder: "host[:port]",
+            "address that clients are told in place of the one listened on")
         pidFile = set.define("P", "pid", default: "", placeholder: "file", "file to write the process id to")
         portsFileDirectory = set.define(
             "ports_file_dir", default: "", placeholder: "dir", "directory of the file that tells the ports")
@@ -123,6 +126,8 @@ struct ServeFlags {
         verboseTrace = set.define("VV", default: false, "the same as -V")
         debugAndTrace = set.define("DV", default: false, "debug and trace log of the server part")
         debugAndVerboseTrace = set.define("DVV", default: false, "the same as -DV")
+        maxTracedMessageBytes = set.define(
+            "max_traced_msg_len", default: 0, "bytes of a payload that trace lines show (0 for all)")
 
         set.section("Other")
         help = set.define("h", "help", default: false, "this text")
@@ -208,6 +213,6 @@ struct ServeFlags {
         "file_crc": .isSwitch, "file_crc_poly": .number, "file_auto_sync": .duration,
         "file_slice_max_msgs": .number, "file_slice_max_bytes": .size, "file_slice_max_age": .duration,
         "file_fds_limit": .number, "file_parallel_recovery": .number, "file_truncate_bad_eof": .isSwitch,
-        "syslog_name": .text, "max_traced_msg_len": .number,
+        "syslog_name": .text,
     ]
 }

@@ -237,7 +237,9 @@ extension ServeConfiguration {
         guard options.serverName?.utf8.contains(where: { $0 <= 0x20 }) != true else {
             throw Refusal(message: "server name cannot contain spaces")
         }
-        options.clientAdvertise = text(flags.clientAdvertise)
+        if let address = text(flags.clientAdvertise) {
+            (options.advertisedHost, options.advertisedPort) = try Self.hostAndPort(address)
+        }
         options.pidFile = text(flags.pidFile)
         options.portsFileDirectory = text(flags.portsFileDirectory)
         options.user = text(flags.user)
@@ -254,9 +256,36 @@ extension ServeConfiguration {
         }
     }
 
+    /// Reads `host`, `host:port`, `[::1]`, `[::1]:port` or a bare `::1`.
+    private static func hostAndPort(_ text: String) throws(Refusal) -> (host: String, port: Int?) {
+        let refusal = Refusal(
+            message:
+                "--client_advertise should be host or host:port, like broker.example.org:4222, got '\(text)'")
+        func port(_ digits: Substring) throws(Refusal) -> Int {
+            guard digits.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }), let port = Int(digits),
+                (1...65_535).contains(port)
+            else { throw refusal }
+            return port
+        }
+        guard !text.utf8.contains(where: { $0 <= 0x20 }) else { throw refusal }
+        if text.hasPrefix("[") {
+            guard let end = text.firstIndex(of: "]") else { throw refusal }
+            let (host, rest) = (
+                text[text.index(after: text.startIndex)..<end], text[text.index(after: end)...]
+            )
+            guard !host.isEmpty, rest.isEmpty || rest.hasPrefix(":") else { throw refusal }
+            return (String(host), rest.isEmpty ? nil : try port(rest.dropFirst()))
+        }
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+        guard parts.count == 2 else { return (text, nil) }
+        guard !parts[0].isEmpty else { throw refusal }
+        return (String(parts[0]), try port(parts[1]))
+    }
+
     private mutating func readLogging(_ parsed: ParsedFlags, _ flags: ServeFlags) {
         log.file = parsed[flags.logFile].isEmpty ? nil : parsed[flags.logFile]
         log.hasTime = parsed[flags.logTime]
+        options.maxTracedMessageBytes = max(parsed[flags.maxTracedMessageBytes], 0)
         let both = parsed[flags.debugAndTrace] || parsed[flags.debugAndVerboseTrace]
         log.server = .init(
             debug: parsed[flags.debug] || both,

@@ -17,12 +17,11 @@ enum CoreFixture {
     /// Runs `body` with a started core, and ends it afterwards.
     static func run<Result>(
         loops: Int = 1, _ options: BrokerOptions = options(),
+        logger: Logger = Logger(label: "core", factory: { _ in SwiftLogNoOpLogHandler() }),
         prepare: @escaping @Sendable (LoopCore) -> Void = { _ in },
         _ body: (ClientListener) async throws -> Result
     ) async throws -> Result {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: loops)
-        var logger = Logger(label: "core", factory: { _ in SwiftLogNoOpLogHandler() })
-        logger.logLevel = .critical
         let listener = try await ClientListener.start(
             options: options, serverID: "NTEST", group: group, logger: logger)
         do {

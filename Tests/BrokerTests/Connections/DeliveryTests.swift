@@ -148,6 +148,21 @@ struct DeliveryTests {
         }
     }
 
+    @Test("a subscription of too many tokens is refused with its subject, and the connection stays")
+    func tokenLimit() async throws {
+        try await pair(CoreFixture.options { $0.maxSubscriptionTokens = 3 }) { (client, _) async throws in
+            client.send(
+                "SUB a.b.c 1\r\nSUB a.b.c.d 2\r\nSUB a.*.c.> q 3\r\nPUB a.b.c.d 0\r\n\r\nPUB a.b.c 0\r\n\r\n")
+            for subject in ["a.b.c.d", "a.*.c.>"] {
+                #expect(
+                    try await client.line()
+                        == "-ERR 'Permissions Violation for Subscription to \"\(subject)\", too many tokens'")
+            }
+            #expect(try await client.message().line == "MSG a.b.c 1 0")
+            #expect(try await client.untilPong() == "")
+        }
+    }
+
     @Test("a thousand subscribers each get every message in order", arguments: [1, 3])
     func fanOut(loops: Int) async throws {
         try await pair(loops: loops) { (subscriber, publisher) async throws in

@@ -22,6 +22,25 @@ struct HandshakeTests {
         }
     }
 
+    @Test("INFO announces the address that the operator chose, in place of the one listened on")
+    func advertised() async throws {
+        let options = CoreFixture.options {
+            $0.advertisedHost = "broker.example.org"
+            $0.advertisedPort = 7777
+        }
+        try await CoreFixture.run(options) { core in
+            let line = try await RawClient.open(port: core.port).line()
+            #expect(line.contains("\"host\":\"broker.example.org\",\"port\":7777"), "\(line)")
+            let client = try await RawClient.ready(port: core.port, "\"protocol\":1")
+            #expect(try await client.line().contains("\"port\":7777"))
+        }
+        let hostAlone = CoreFixture.options { $0.advertisedHost = "h" }
+        try await CoreFixture.run(hostAlone) { core in
+            let line = try await RawClient.open(port: core.port).line()
+            #expect(line.contains("\"host\":\"h\",\"port\":\(core.port)"), "\(line)")
+        }
+    }
+
     @Test("CONNECT and PING in one write give one PONG, and with protocol 1 one INFO after it")
     func connect() async throws {
         try await CoreFixture.run { core in

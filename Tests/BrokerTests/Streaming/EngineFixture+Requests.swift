@@ -26,12 +26,38 @@ extension EngineFixture {
         return response.withUnsafeBytes { ConnectResponse(decoding: $0) } ?? ConnectResponse()
     }
 
+    /// Connects a client that is there and answers its heartbeats; the error text, empty for success.
+    @discardableResult
+    func join(_ id: String, connection: String? = nil, heartbeatInbox: String? = nil) -> String {
+        String(
+            decoding: connect(id, connection: connection, heartbeatInbox: heartbeatInbox).error, as: UTF8.self
+        )
+    }
+
+    /// A connect request.
+    func connectPayload(_ id: String, connection: String, heartbeatInbox: String) -> [UInt8] {
+        var request = ConnectRequest()
+        request.clientID = Array(id.utf8)
+        request.heartbeatInbox = Array(heartbeatInbox.utf8)
+        request.protocolVersion = 1
+        request.connectionID = Array(connection.utf8)
+        return request.encoded()
+    }
+
+    /// The error text of a connect response, empty for success.
+    static func connectError(_ payload: [UInt8]) -> String {
+        let response = payload.withUnsafeBytes { ConnectResponse(decoding: $0) }
+        return response.map { String(decoding: $0.error, as: UTF8.self) } ?? "no ConnectResponse"
+    }
+
     /// Publishes one message; the error text of its acknowledgement, nil for success, and
     /// "no ack" if none came.
     @discardableResult
-    func publish(_ data: String, to channel: String, by id: String = "me") -> String? {
+    func publish(
+        _ data: String, to channel: String, by id: String = "me", connection: String = "", guid: String = "g"
+    ) -> String? {
         let ackInbox = inbox()
-        publish(data, to: channel, by: id, ackInbox: ackInbox)
+        publish(data, to: channel, by: id, guid: guid, ackInbox: ackInbox, connection: connection)
         settle()
         guard let ack = publishAcks(at: ackInbox).first else { return "no ack" }
         return ack.error.isEmpty ? nil : ack.error
@@ -40,7 +66,7 @@ extension EngineFixture {
     /// Publishes one message without ending the tick. `subject` is where it is published if not where
     /// the client library would.
     func publish(
-        _ data: String, to channel: String, by id: String, guid: String = "g", ackInbox: String,
+        _ data: String, to channel: String, by id: String = "me", guid: String = "g", ackInbox: String,
         connection: String = "", reply: String = "", subject: String? = nil
     ) {
         // The codec's strings are views: they all lie in one array while the message is made.
@@ -115,6 +141,11 @@ extension EngineFixture {
         return subscribed(payload, inbox: inbox)
     }
 
+    /// Sends a subscribe request as it is; the error text of the answer.
+    func subscribeError(_ payload: [UInt8]) -> String {
+        subscribed(request(payload, to: "_STAN.sub.vc"), inbox: "").error
+    }
+
     /// What a subscribe response says.
     func subscribed(_ payload: [UInt8]?, inbox: String) -> Subscribed {
         let response = (payload ?? []).withUnsafeBytes { SubscriptionResponse(decoding: $0) }
@@ -174,15 +205,13 @@ extension EngineFixture {
         return String(decoding: response?.error ?? [], as: UTF8.self)
     }
 
-    /// Pings; the error text, empty for success.
-    func ping(connection: String) -> String {
+    /// Pings; the error text, empty for success, nil without an answer.
+    func ping(connection: String) -> String? {
         var ping = Ping()
         ping.connectionID = Array(connection.utf8)
-        guard let payload = self.request(ping.encoded(), to: "_STAN.discover.vc.pings") else {
-            return "no response"
-        }
+        guard let payload = self.request(ping.encoded(), to: "_STAN.discover.vc.pings") else { return nil }
         let response = payload.withUnsafeBytes { PingResponse(decoding: $0) }
-        return String(decoding: response?.error ?? [], as: UTF8.self)
+        return response.map { String(decoding: $0.error, as: UTF8.self) } ?? "no PingResponse"
     }
 
     /// Acknowledges several messages, each in a tick of its own.
@@ -228,4 +257,19 @@ extension EngineFixture {
 
     /// The sequences of what was delivered to an inbox so far.
     func sequences(to inbox: String) -> [UInt64] { delivered(to: inbox).map(\.sequence) }
+
+    // MARK: What the engine holds
+
+    /// Messages pending at the subscription with this inbox; nil if there is none.
+    func pending(at inbox: String) -> [UInt64]? {
+        for channel in engine.channels.values {
+            for member in channel.consumers.flatMap(\.members) where member.inbox == Array(inbox.utf8) {
+                return member.pending.sequences
+            }
+        }
+        return nil
+    }
+
+    /// Stored subscriptions over all channels, offline ones included.
+    var storedSubscriptions: Int { engine.channels.values.reduce(0) { $0 + $1.subscriptionCount } }
 }

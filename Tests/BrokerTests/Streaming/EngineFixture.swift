@@ -12,8 +12,9 @@ final class EngineFixture {
     final class Clock: @unchecked Sendable {
         // Sendable: a test runs on one thread.
         var now: UInt64 = 1_000_000_000
-        /// 2026-01-01T00:00:00Z and what has passed.
-        var wall: Int64 { 1_767_225_600_000_000_000 + Int64(now) }
+        /// 2026-01-01T00:00:00Z and what has passed, and a step that somebody made.
+        var wall: Int64 { 1_767_225_600_000_000_000 + Int64(now) + wallOffset }
+        var wallOffset: Int64 = 0
         /// The log called its wake closure.
         var logHasNews = false
     }
@@ -30,6 +31,7 @@ final class EngineFixture {
     let clock = Clock()
     let transport = ManualTransport()
     let storage: Storage
+    let logLevel: Logger.Level
     var options: BrokerOptions
     let disk: SimulatedFileSystem
     var log: Log
@@ -43,7 +45,7 @@ final class EngineFixture {
     private var inboxes = 0
 
     init(
-        storage: Storage = .memory, journalSizeBytes: Int = 1 << 20,
+        storage: Storage = .memory, journalSizeBytes: Int = 1 << 20, logLevel: Logger.Level = .info,
         _ change: (inout BrokerOptions) -> Void = { _ in }
     ) throws {
         var options = BrokerOptions()
@@ -52,14 +54,25 @@ final class EngineFixture {
         change(&options)
         self.options = options
         self.storage = storage
+        self.logLevel = logLevel
         if case .disk(let seed) = storage {
             disk = SimulatedFileSystem(seed: seed)
         } else {
             disk = SimulatedFileSystem(seed: 0)
         }
         log = try Self.openLog(storage, options: options, disk: disk, clock: clock)
-        engine = Self.makeEngine(options, log: log, transport: transport, clock: clock, lines: lines)
+        engine = Self.makeEngine(
+            options, log: log, transport: transport, clock: clock, logger: lines.logger(logLevel))
         settle()
+    }
+
+    /// A fixture whose clients are connected.
+    static func connected(
+        _ ids: String..., storage: Storage = .memory, _ change: (inout BrokerOptions) -> Void = { _ in }
+    ) throws -> EngineFixture {
+        let fixture = try EngineFixture(storage: storage, change)
+        for id in ids { fixture.join(id) }
+        return fixture
     }
 
     private static func openLog(
@@ -84,11 +97,10 @@ final class EngineFixture {
     }
 
     private static func makeEngine(
-        _ options: BrokerOptions, log: Log, transport: ManualTransport, clock: Clock, lines: LogLines
+        _ options: BrokerOptions, log: Log, transport: ManualTransport, clock: Clock, logger: Logger
     ) -> Engine {
         Engine(
-            options: options, log: log, transport: transport,
-            logger: Logger(label: "engine") { _ in LineHandler(lines: lines) },
+            options: options, log: log, transport: transport, logger: logger,
             clock: EngineClock(monotonic: { clock.now }, wall: { clock.wall }))
     }
 
@@ -116,7 +128,8 @@ final class EngineFixture {
         transport.forgetListeners()
         if clientsAreAway { transport.receivers = [] }
         log = try Self.openLog(storage, options: options, disk: disk, clock: clock)
-        engine = Self.makeEngine(options, log: log, transport: transport, clock: clock, lines: lines)
+        engine = Self.makeEngine(
+            options, log: log, transport: transport, clock: clock, logger: lines.logger(logLevel))
         settle()
     }
 
@@ -206,28 +219,4 @@ final class EngineFixture {
 
     /// The client hangs: what is sent to it arrives, but it answers nothing.
     func hang(_ id: String) { living.remove(id) }
-}
-
-/// Log lines that a test reads.
-final class LogLines: @unchecked Sendable {
-    // Sendable: a test runs on one thread.
-    var all: [String] = []
-
-    func count(containing text: String) -> Int { all.count { $0.contains(text) } }
-}
-
-/// Keeps lines of level info and above.
-struct LineHandler: LogHandler {
-    let lines: LogLines
-    var logLevel = Logger.Level.info
-    var metadata: Logger.Metadata = [:]
-
-    init(lines: LogLines) { self.lines = lines }
-
-    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-        get { metadata[key] }
-        set { metadata[key] = newValue }
-    }
-
-    func log(event: Logging.LogEvent) { lines.all.append("\(event.level): \(event.message)") }
 }

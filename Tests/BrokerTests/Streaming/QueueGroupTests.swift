@@ -1,64 +1,67 @@
 import BrokerLog
+import BrokerProtocol
 import Testing
 
 @testable import Broker
 
 @Suite("Streaming: queue groups (10.7)")
-struct EngineQueueGroupTests {
-    private func connected(_ ids: String...) throws -> EngineFixture {
-        let fixture = try EngineFixture()
-        for id in ids { _ = fixture.connect(id) }
-        return fixture
-    }
-
-    @Test("Q1 each message goes to one member, and every member gets some")
-    func oneMemberEach() throws {
-        let fixture = try connected("a", "b", "c")
-        let members = ["a", "b", "c"].map { fixture.subscribe("foo", by: $0, queue: "q") }
-        fixture.publish(numbers: 1...300, to: "foo", by: "a")
+struct QueueGroupTests {
+    @Test("Q1 each message goes to one member, and all members get some")
+    func sharing() throws {
+        let fixture = try EngineFixture.connected("me", "other")
+        let members = (0..<3).map { _ in fixture.subscribe("foo", queue: "q") }
+        fixture.publish(numbers: 1...30, to: "foo")
         let got = members.map { fixture.sequences(to: $0.inbox) }
-        #expect(got.flatMap { $0 }.sorted() == Array(1...300))
-        #expect(got.allSatisfy { $0.count == 100 }, "least outstanding deals evenly when nobody acknowledges")
+        #expect(got.flatMap { $0 }.sorted() == Array(1...30))
+        #expect(got.allSatisfy { $0.count == 10 && $0 == $0.sorted() })
     }
 
-    @Test("Q2 a group ends with its last member, and a new one starts where it says", arguments: [0, 1, 2])
-    func groupEnds(way: Int) throws {
-        let fixture = try connected("a", "b")
-        let first = fixture.subscribe("foo", by: "a", queue: "q")
-        fixture.publish("1", to: "foo", by: "a")
-        fixture.acknowledge(1, on: "foo", at: first.ackInbox)
-        switch way {
-        case 0: #expect(fixture.unsubscribe("foo", inbox: first.ackInbox, by: "a") == "")
-        case 1: #expect(fixture.unsubscribe("foo", inbox: first.ackInbox, by: "a", closing: true) == "")
-        default: #expect(fixture.close("a") == "")
+    @Test(
+        "Q2 a group ends with its last member, however that goes",
+        arguments: ["unsubscribe", "close", "client"])
+    func groupEnds(how: String) throws {
+        let fixture = try EngineFixture.connected("me", "other")
+        let member = fixture.subscribe("foo", by: "other", queue: "q", start: .first)
+        fixture.publish(numbers: 1...3, to: "foo")
+        switch how {
+        case "client": #expect(fixture.close("other") == "")
+        default:
+            #expect(
+                fixture.unsubscribe("foo", inbox: member.ackInbox, by: "other", closing: how == "close") == ""
+            )
         }
-        #expect(fixture.engine.channels.values.first?.subscriptionCount == 0)
-        let second = fixture.subscribe("foo", by: "b", queue: "q", start: .first)
-        #expect(fixture.delivered(to: second.inbox) == [.init(sequence: 1, data: "1")])
+        #expect(fixture.storedSubscriptions == 0)
+        let next = fixture.subscribe("foo", queue: "q", start: .sequenceStart, sequence: 2)
+        #expect(fixture.delivered(to: next.inbox).map(\.sequence) == [2, 3])
     }
 
-    @Test("Q3 a durable group outlives its last close, not its last unsubscribe")
-    func durableGroup() throws {
-        let fixture = try connected("a", "b")
-        let first = fixture.subscribe("foo", by: "a", queue: "q", durable: "d")
-        fixture.publish("1", to: "foo", by: "b")
-        fixture.acknowledge(1, on: "foo", at: first.ackInbox)
-        #expect(fixture.unsubscribe("foo", inbox: first.ackInbox, by: "a", closing: true) == "")
-        fixture.publish("2", to: "foo", by: "b")
-        let second = fixture.subscribe("foo", by: "b", queue: "q", durable: "d")
-        #expect(fixture.delivered(to: second.inbox) == [.init(sequence: 2, data: "2")])
-        #expect(fixture.close("b") == "")
-        _ = fixture.connect("b")
-        let third = fixture.subscribe("foo", by: "b", queue: "q", durable: "d", start: .first)
-        #expect(fixture.delivered(to: third.inbox).map(\.redelivered) == [true], "2 was pending")
-        #expect(fixture.unsubscribe("foo", inbox: third.ackInbox, by: "b") == "")
-        let fourth = fixture.subscribe("foo", by: "a", queue: "q", durable: "d", start: .first)
-        #expect(fixture.delivered(to: fourth.inbox).map(\.sequence) == [1, 2])
+    @Test("Q3 Q10 a durable group outlives its last member; another client resumes it, pending first")
+    func shadow() throws {
+        for closesClient in [false, true] {
+            let fixture = try EngineFixture.connected("me", "other")
+            let first = fixture.subscribe("foo", by: "other", queue: "q", durable: "d", start: .first)
+            fixture.publish(numbers: 1...3, to: "foo")
+            fixture.acknowledge(2, on: "foo", at: first.ackInbox)
+            let error =
+                closesClient
+                ? fixture.close("other")
+                : fixture.unsubscribe("foo", inbox: first.ackInbox, by: "other", closing: true)
+            #expect(error == "")
+            #expect(fixture.storedSubscriptions == 1)
+            fixture.publish(numbers: 4...5, to: "foo")
+            let second = fixture.subscribe("foo", queue: "q", durable: "d", start: .first)
+            #expect(
+                fixture.delivered(to: second.inbox).map { [$0.sequence, UInt64($0.count)] } == [
+                    [1, 1], [3, 1], [4, 0], [5, 0],
+                ])
+            #expect(fixture.unsubscribe("foo", inbox: second.ackInbox) == "")
+            #expect(fixture.storedSubscriptions == 0)
+        }
     }
 
     @Test("Q4 a durable and another group of the same name, and d:q by name, do not know each other")
     func sameNames() throws {
-        let fixture = try connected("a")
+        let fixture = try EngineFixture.connected("a")
         let members = [
             fixture.subscribe("foo", by: "a", queue: "q"),
             fixture.subscribe("foo", by: "a", queue: "q", durable: "d"),
@@ -73,7 +76,7 @@ struct EngineQueueGroupTests {
 
     @Test("Q5 a new member of a group starts where the group is")
     func laterMember() throws {
-        let fixture = try connected("a")
+        let fixture = try EngineFixture.connected("a")
         let first = fixture.subscribe("foo", by: "a", queue: "q")
         fixture.publish(numbers: 1...4, to: "foo", by: "a")
         #expect(fixture.sequences(to: first.inbox) == [1, 2, 3, 4])
@@ -85,7 +88,7 @@ struct EngineQueueGroupTests {
 
     @Test("Q6 one stalled member does not stall the group; four drain 10,000 messages")
     func stalledMember() throws {
-        let fixture = try connected("a")
+        let fixture = try EngineFixture.connected("a")
         let stalled = fixture.subscribe("foo", by: "a", queue: "q", maxInFlight: 1)
         fixture.publish("1", to: "foo", by: "a")
         #expect(fixture.sequences(to: stalled.inbox) == [1])
@@ -108,21 +111,24 @@ struct EngineQueueGroupTests {
         #expect(fixture.sequences(to: stalled.inbox) == [])
     }
 
-    @Test("Q6 when all are stalled an ack lets the group go on")
-    func allStalled() throws {
-        let fixture = try connected("a")
-        let one = fixture.subscribe("foo", by: "a", queue: "q", maxInFlight: 1)
-        let two = fixture.subscribe("foo", by: "a", queue: "q", maxInFlight: 1)
-        fixture.publish(numbers: 1...3, to: "foo", by: "a")
-        #expect(fixture.sequences(to: one.inbox) == [1])
-        #expect(fixture.sequences(to: two.inbox) == [2])
-        fixture.acknowledge(2, on: "foo", at: two.ackInbox)
-        #expect(fixture.sequences(to: two.inbox) == [3])
+    @Test("Q6 a stalled member does not stall the group; when all are, an ack lets it go on")
+    func stalled() throws {
+        let fixture = try EngineFixture.connected("me", "other")
+        let small = fixture.subscribe("foo", queue: "q", maxInFlight: 1)
+        let large = fixture.subscribe("foo", queue: "q", maxInFlight: 3)
+        fixture.publish(numbers: 1...6, to: "foo")
+        let gotSmall = fixture.sequences(to: small.inbox)
+        let gotLarge = fixture.sequences(to: large.inbox)
+        #expect(gotSmall.count == 1 && gotLarge.count == 3)
+        fixture.acknowledge(gotSmall[0], on: "foo", at: small.ackInbox)
+        #expect(fixture.sequences(to: small.inbox) == [5])
+        fixture.acknowledge(gotLarge[0], on: "foo", at: large.ackInbox)
+        #expect(fixture.sequences(to: large.inbox) == [6])
     }
 
     @Test("Q7 a member that leaves while the other is stalled does not stall the group for good")
     func leavesWhileStalled() throws {
-        let fixture = try connected("a", "b")
+        let fixture = try EngineFixture.connected("a", "b")
         let one = fixture.subscribe("foo", by: "a", queue: "q", maxInFlight: 1)
         let two = fixture.subscribe("foo", by: "b", queue: "q", maxInFlight: 1)
         fixture.publish(numbers: 1...4, to: "foo", by: "a")
@@ -138,7 +144,7 @@ struct EngineQueueGroupTests {
 
     @Test("R12 two members crash and come back: everything comes at once, whatever the ack wait")
     func bothCrash() throws {
-        let fixture = try connected("a", "b", "p")
+        let fixture = try EngineFixture.connected("a", "b", "p")
         let old = ["a", "b"].map { fixture.subscribe("foo", by: $0, queue: "q", durable: "d", ackWait: 60) }
         fixture.publish(numbers: 1...10, to: "foo", by: "p")
         for (id, subscription) in zip(["a", "b"], old) {
@@ -179,7 +185,7 @@ struct EngineQueueGroupTests {
 
     @Test("a member whose client is away does not hold up the others")
     func unheardMember() throws {
-        let fixture = try connected("a", "b")
+        let fixture = try EngineFixture.connected("a", "b")
         let one = fixture.subscribe("foo", by: "a", queue: "q")
         let two = fixture.subscribe("foo", by: "b", queue: "q")
         fixture.transport.receivers.remove(one.inbox)

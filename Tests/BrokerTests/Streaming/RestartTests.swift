@@ -1,4 +1,5 @@
 import BrokerLog
+import BrokerProtocol
 import Testing
 
 @testable import Broker
@@ -22,18 +23,12 @@ extension EngineFixture {
 }
 
 @Suite("Streaming: what survives a restart (3.11)")
-struct EngineRestartTests {
-    private func connected(_ change: (inout BrokerOptions) -> Void = { _ in }) throws -> EngineFixture {
-        let fixture = try EngineFixture(storage: .disk(seed: 7), change)
-        _ = fixture.connect("me")
-        return fixture
-    }
-
+struct RestartTests {
     @Test(
         "C13 C14 C19 clients are there with all they said, answer pings, and the dead time out",
         arguments: Ending.allCases)
     func clients(ending: Ending) throws {
-        let fixture = try connected {
+        let fixture = try EngineFixture.connected("me", storage: .disk(seed: 7)) {
             $0.heartbeatIntervalNanoseconds = 1_000_000_000
             $0.maxFailedHeartbeats = 2
         }
@@ -68,7 +63,7 @@ struct EngineRestartTests {
 
     @Test("every kind of subscription goes on where it was, on its old inboxes", arguments: Ending.allCases)
     func subscriptions(ending: Ending) throws {
-        let fixture = try connected()
+        let fixture = try EngineFixture.connected("me", storage: .disk(seed: 7))
         let all = [
             fixture.subscribe("foo"), fixture.subscribe("foo", durable: "d"),
             fixture.subscribe("foo", queue: "q"),
@@ -98,7 +93,7 @@ struct EngineRestartTests {
         "R3 R16 R17 D13 what is overdue comes at once to who had it, the rest when it is due",
         arguments: Ending.allCases)
     func pendingAfterRestart(ending: Ending) throws {
-        let fixture = try connected()
+        let fixture = try EngineFixture.connected("me", storage: .disk(seed: 7))
         _ = fixture.connect("b")
         let one = fixture.subscribe("foo", queue: "q", ackWait: 3)
         let two = fixture.subscribe("foo", by: "b", queue: "q", ackWait: 3)
@@ -124,9 +119,37 @@ struct EngineRestartTests {
         #expect(due.sorted() == [3, 4])
     }
 
+    @Test(
+        "R3 R17 only what is older than the ack wait comes at once; counts begin again",
+        arguments: Ending.allCases)
+    func overdue(ending: Ending) throws {
+        let fixture = try EngineFixture.connected("me", "other", storage: .disk(seed: 1))
+        let subscription = fixture.subscribe("foo", ackWait: 10)
+        fixture.publish(numbers: 1...2, to: "foo")
+        fixture.advance(milliseconds: 21_000)
+        #expect(fixture.delivered(to: subscription.inbox).map(\.count) == [0, 0, 1, 1, 2, 2])
+        fixture.publish(numbers: 3...3, to: "foo")
+        fixture.advance(milliseconds: 1_000)
+        _ = fixture.delivered(to: subscription.inbox)
+        try fixture.end(ending)
+        fixture.advance(milliseconds: 110)
+        let atOnce = fixture.delivered(to: subscription.inbox)
+        #expect(atOnce.map(\.sequence) == [1, 2])
+        #expect(atOnce.map(\.count) == [1, 1])
+        fixture.publish(numbers: 4...4, to: "foo")
+        #expect(fixture.sequences(to: subscription.inbox) == [4])
+        fixture.advance(milliseconds: 8_000)
+        #expect(fixture.sequences(to: subscription.inbox) == [])
+        fixture.advance(milliseconds: 2_000)
+        #expect(fixture.sequences(to: subscription.inbox).contains(3))
+        fixture.acknowledge([1, 2, 3, 4], on: "foo", at: subscription.ackInbox)
+        fixture.advance(milliseconds: 20_000)
+        #expect(fixture.sequences(to: subscription.inbox).filter { $0 < 3 } == [])
+    }
+
     @Test("a recovered subscription whose client stays away gets each pending message once when it is back")
     func awayForManyAckWaits() throws {
-        let fixture = try connected()
+        let fixture = try EngineFixture.connected("me", storage: .disk(seed: 7))
         let subscription = fixture.subscribe("foo", ackWait: 1)
         fixture.publish(numbers: 1...3, to: "foo")
         _ = fixture.sequences(to: subscription.inbox)
@@ -144,7 +167,7 @@ struct EngineRestartTests {
 
     @Test("U5 U9 U11 a closed durable stays closed and silent, and resumes", arguments: Ending.allCases)
     func closedDurable(ending: Ending) throws {
-        let fixture = try connected()
+        let fixture = try EngineFixture.connected("me", storage: .disk(seed: 7))
         var subscription = fixture.subscribe("foo", durable: "d")
         var next = 1
         for round in 0..<4 {
@@ -174,7 +197,7 @@ struct EngineRestartTests {
         "Q8 Q9 a member that left is gone, and the group goes on behind its highest message",
         arguments: Ending.allCases)
     func leftMember(ending: Ending) throws {
-        let fixture = try connected()
+        let fixture = try EngineFixture.connected("me", storage: .disk(seed: 7))
         _ = fixture.connect("b")
         let one = fixture.subscribe("foo", queue: "q", durable: "d")
         let two = fixture.subscribe("foo", by: "b", queue: "q", durable: "d")
@@ -197,7 +220,7 @@ struct EngineRestartTests {
         "Q10 Q16 any client takes over a durable group's shadow: pending first, then new ones",
         arguments: Ending.allCases, [false, true])
     func shadow(ending: Ending, restarts: Bool) throws {
-        let fixture = try connected()
+        let fixture = try EngineFixture.connected("me", storage: .disk(seed: 7))
         _ = fixture.connect("b")
         let one = fixture.subscribe("foo", queue: "q", durable: "d")
         fixture.publish(numbers: 1...3, to: "foo")
@@ -215,7 +238,7 @@ struct EngineRestartTests {
 
     @Test("R8 a message that moved to another member is there after a restart", arguments: Ending.allCases)
     func movedMessage(ending: Ending) throws {
-        let fixture = try connected()
+        let fixture = try EngineFixture.connected("me", storage: .disk(seed: 7))
         _ = fixture.connect("b")
         let one = fixture.subscribe("foo", queue: "q", ackWait: 1)
         let two = fixture.subscribe("foo", by: "b", queue: "q", ackWait: 1)
@@ -231,7 +254,7 @@ struct EngineRestartTests {
 
     @Test("D15 5,000 delivered and 2,000 acknowledged leave 3,000 pending", arguments: Ending.allCases)
     func exactCounts(ending: Ending) throws {
-        let fixture = try connected()
+        let fixture = try EngineFixture.connected("me", storage: .disk(seed: 7))
         let subscription = fixture.subscribe("foo", durable: "d", maxInFlight: 5_000)
         fixture.publish(numbers: 1...5_000, to: "foo")
         #expect(fixture.sequences(to: subscription.inbox).count == 5_000)
@@ -248,7 +271,9 @@ struct EngineRestartTests {
         "L5 L12 sequences go on behind what expired or was deleted, and limits are applied",
         arguments: Ending.allCases)
     func limits(ending: Ending) throws {
-        let fixture = try connected { $0.maxAgeNanoseconds = 2_000_000_000 }
+        let fixture = try EngineFixture.connected("me", storage: .disk(seed: 7)) {
+            $0.maxAgeNanoseconds = 2_000_000_000
+        }
         fixture.publish(numbers: 1...3, to: "foo")
         fixture.advance(milliseconds: 4_000)
         let foo = try #require(fixture.log.channels.first)
@@ -257,5 +282,80 @@ struct EngineRestartTests {
         let subscription = fixture.subscribe("foo", start: .first)
         fixture.publish("4", to: "foo")
         #expect(fixture.sequences(to: subscription.inbox) == [4])
+    }
+
+    @Test(
+        "D12 a subscriber that acknowledges nothing over a restart goes on where it was",
+        arguments: Ending.allCases)
+    func blockedSubscriber(ending: Ending) throws {
+        let fixture = try EngineFixture.connected("me", storage: .disk(seed: 7))
+        let subscription = fixture.subscribe("foo", maxInFlight: 1)
+        fixture.publish(numbers: 1...3, to: "foo")
+        #expect(fixture.sequences(to: subscription.inbox) == [1])
+        try fixture.end(ending)
+        fixture.acknowledge(1, on: "foo", at: subscription.ackInbox)
+        fixture.advance(milliseconds: 150)
+        #expect(fixture.sequences(to: subscription.inbox) == [2])
+        fixture.acknowledge(2, on: "foo", at: subscription.ackInbox)
+        #expect(fixture.sequences(to: subscription.inbox) == [3])
+    }
+
+    @Test("Q11 of two shadows of one group in the store the one that got further is kept")
+    func twoShadows() throws {
+        let fixture = try EngineFixture.connected("me", storage: .disk(seed: 7))
+        fixture.publish(numbers: 1...6, to: "foo")
+        let channel = try #require(fixture.log.channels.first)
+        for (id, lastSent) in [(70, 2), (71, 5), (72, 3)] as [(UInt64, UInt64)] {
+            var record = SubscriptionRecord()
+            record.id = id
+            record.channel = channel.rawValue
+            record.queueGroup = Array("q".utf8)
+            record.durableName = Array("d".utf8)
+            record.maxInFlight = 10
+            record.ackWaitSeconds = 30
+            record.lastSent = lastSent
+            record.isClosed = true
+            fixture.engine.journal(.subscriptionPut(record))
+        }
+        fixture.settle()
+        try fixture.crash()
+        #expect(fixture.storedSubscriptions == 1)
+        #expect(fixture.lines.count(containing: "Two shadows of durable queue group d:q on foo") == 2)
+        let subscription = fixture.subscribe("foo", queue: "q", durable: "d", start: .first)
+        #expect(fixture.sequences(to: subscription.inbox) == [6])
+        #expect(fixture.unsubscribe("foo", inbox: subscription.ackInbox, closing: true) == "")
+        try fixture.restart()
+        #expect(fixture.lines.count(containing: "Two shadows") == 2, "only one is left in the store")
+    }
+
+    @Test("Q12 a group's member whose client is unknown is dropped with one warning, and for good")
+    func ghost() throws {
+        let fixture = try EngineFixture.connected("me", storage: .disk(seed: 7))
+        let member = fixture.subscribe("foo", queue: "q", durable: "d")
+        fixture.publish("1", to: "foo")
+        fixture.acknowledge(1, on: "foo", at: member.ackInbox)
+        let channel = try #require(fixture.log.channels.first)
+        var record = SubscriptionRecord()
+        record.id = 90
+        record.channel = channel.rawValue
+        record.clientID = Array("ghost".utf8)
+        record.queueGroup = Array("q".utf8)
+        record.durableName = Array("d".utf8)
+        record.inbox = Array("_INBOX.ghost".utf8)
+        record.maxInFlight = 10
+        record.ackWaitSeconds = 30
+        fixture.engine.journal(.subscriptionPut(record))
+        fixture.settle()
+        let warning =
+            "Not recovering ghost durable queue subscriber: [ghost]:[d:q] subject=foo inbox=_INBOX.ghost"
+        for _ in 0..<2 {
+            fixture.advance(milliseconds: 60)
+            try fixture.crash()
+            #expect(fixture.lines.count(containing: warning) == 1)
+            #expect(fixture.storedSubscriptions == 1)
+        }
+        fixture.advance(milliseconds: 150)
+        fixture.publish("2", to: "foo")
+        #expect(fixture.sequences(to: member.inbox) == [2])
     }
 }

@@ -1,10 +1,11 @@
+import BrokerLog
 import BrokerProtocol
 import Testing
 
 @testable import Broker
 
 @Suite("Streaming: publish (10.2)")
-struct PublishRules {
+struct PublishTests {
     private let invalid = "stan: invalid publish request"
 
     @Test("P1 an acknowledgement carries the guid")
@@ -12,25 +13,25 @@ struct PublishRules {
         let fixture = try EngineFixture()
         fixture.join("me")
         let inbox = fixture.inbox()
-        fixture.submit("a", to: "foo", guid: "guid-1", ackInbox: inbox)
+        fixture.publish("a", to: "foo", guid: "guid-1", ackInbox: inbox)
         fixture.settle()
-        #expect(fixture.outcomes(at: inbox) == [.init(guid: "guid-1")])
+        #expect(fixture.publishAcks(at: inbox) == [.init(guid: "guid-1")])
     }
 
     @Test("P3 P4 P5 P15 what is wrong is refused and takes no sequence")
     func refusals() throws {
         let fixture = try EngineFixture()
         fixture.join("me")
-        #expect(fixture.attempt("a", to: "foo", guid: "") == invalid)
+        #expect(fixture.publish("a", to: "foo", guid: "") == invalid)
         for channel in ["foo.*", "foo.>", "foo/bar"] {
-            #expect(fixture.attempt("a", to: channel) == invalid, "\(channel)")
+            #expect(fixture.publish("a", to: channel) == invalid, "\(channel)")
         }
-        #expect(fixture.attempt("a", to: "foo", by: "nobody") == invalid)
-        #expect(fixture.attempt("a", to: "foo", connection: "nobody") == invalid)
+        #expect(fixture.publish("a", to: "foo", by: "nobody") == invalid)
+        #expect(fixture.publish("a", to: "foo", connection: "nobody") == invalid)
         #expect(fixture.engine.channels.isEmpty)
-        #expect(fixture.attempt("a", to: "foo") == nil)
-        #expect(fixture.attempt("a", to: "foo", guid: "") == invalid)
-        #expect(fixture.attempt("b", to: "foo") == nil)
+        #expect(fixture.publish("a", to: "foo") == nil)
+        #expect(fixture.publish("a", to: "foo", guid: "") == invalid)
+        #expect(fixture.publish("b", to: "foo") == nil)
         #expect(fixture.engine.channels.values.first?.lastSequence == 2)
     }
 
@@ -38,7 +39,7 @@ struct PublishRules {
     func connectionID() throws {
         let fixture = try EngineFixture()
         fixture.join("me")
-        #expect(fixture.attempt("a", to: "foo", by: "nobody", connection: "conn-me") == nil)
+        #expect(fixture.publish("a", to: "foo", by: "nobody", connection: "conn-me") == nil)
     }
 
     @Test("P6 garbage gets an error with an empty guid, a control message nothing")
@@ -48,11 +49,11 @@ struct PublishRules {
         let inbox = fixture.inbox()
         fixture.send([0xFF, 0xFF, 0xFF], to: "_STAN.pub.vc.foo", reply: inbox)
         fixture.settle()
-        #expect(fixture.outcomes(at: inbox) == [.init(guid: "", error: invalid)])
+        #expect(fixture.publishAcks(at: inbox) == [.init(guid: "", error: invalid)])
         // A varint where PubMsg has a string: CtrlMsg type 4.
         fixture.send([0x08, 0x04], to: "_STAN.pub.vc.foo", reply: inbox)
         fixture.settle()
-        #expect(fixture.outcomes(at: inbox) == [])
+        #expect(fixture.publishAcks(at: inbox) == [])
     }
 
     @Test("the subject must end in the channel that the message names")
@@ -64,7 +65,7 @@ struct PublishRules {
             [0x0A, 2] + Array("me".utf8) + [0x12, 1] + Array("g".utf8) + [0x1A, 3] + Array("bar".utf8)
         fixture.send(message, to: "_STAN.pub.vc.foo", reply: inbox)
         fixture.settle()
-        #expect(fixture.outcomes(at: inbox) == [.init(guid: "g", error: invalid)])
+        #expect(fixture.publishAcks(at: inbox) == [.init(guid: "g", error: invalid)])
     }
 
     @Test("P7 P8 empty data and a reply subject arrive as they were sent")
@@ -72,7 +73,7 @@ struct PublishRules {
         let fixture = try EngineFixture()
         fixture.join("me")
         let subscription = fixture.subscribe("foo")
-        fixture.submit("", to: "foo", guid: "g", reply: "answer.here", ackInbox: "")
+        fixture.publish("", to: "foo", guid: "g", ackInbox: "", reply: "answer.here")
         fixture.settle()
         let message = try #require(fixture.transport.take(subscription.inbox).first)
         message.payload.withUnsafeBytes { bytes in
@@ -94,13 +95,13 @@ struct PublishRules {
         for index in 0..<300 {
             fixture.clock.now += 1_000
             let channel = index % 3 == 0 ? "foo" : "bar"
-            fixture.submit(
+            fixture.publish(
                 "\(index)", to: channel, by: ["a", "b", "c"][index % 3], guid: "\(index)", ackInbox: inbox)
             if index % 7 == 0 { _ = fixture.engine.endOfTick() }
         }
         // This log answers some reads only when it is asked again.
         for _ in 0..<200 { fixture.settle() }
-        #expect(fixture.outcomes(at: inbox) == (0..<300).map { .init(guid: "\($0)") })
+        #expect(fixture.publishAcks(at: inbox) == (0..<300).map { .init(guid: "\($0)") })
         var last: Int64 = .min
         let arrived = fixture.transport.take(bar.inbox)
         for message in arrived {
@@ -118,9 +119,9 @@ struct PublishRules {
         let fixture = try EngineFixture(storage: .disk(seed: 1))
         fixture.join("me")
         let inbox = fixture.inbox()
-        for index in 0..<1_000 { fixture.submit("x", to: "foo", guid: "\(index)", ackInbox: inbox) }
+        for index in 0..<1_000 { fixture.publish("x", to: "foo", guid: "\(index)", ackInbox: inbox) }
         #expect(fixture.close("me") == "")
-        #expect(fixture.outcomes(at: inbox).count { $0.error.isEmpty } == 1_000)
+        #expect(fixture.publishAcks(at: inbox).count { $0.error.isEmpty } == 1_000)
         #expect(fixture.engine.channels.values.first?.lastSequence == 1_000)
     }
 
@@ -128,8 +129,8 @@ struct PublishRules {
     func sameGUID() throws {
         let fixture = try EngineFixture()
         fixture.join("me")
-        _ = fixture.attempt("a", to: "foo", guid: "same")
-        _ = fixture.attempt("a", to: "foo", guid: "same")
+        _ = fixture.publish("a", to: "foo", guid: "same")
+        _ = fixture.publish("a", to: "foo", guid: "same")
         #expect(fixture.sequences(to: fixture.subscribe("foo", start: .first).inbox) == [1, 2])
     }
 
@@ -139,10 +140,10 @@ struct PublishRules {
         fixture.join("me")
         let inbox = fixture.inbox()
         for (index, channel) in ["foo", "bar", "foo", "bar", "foo"].enumerated() {
-            fixture.submit("x", to: channel, guid: "\(index)", ackInbox: inbox)
+            fixture.publish("x", to: channel, guid: "\(index)", ackInbox: inbox)
         }
         fixture.settle()
-        let acks = fixture.outcomes(at: inbox)
+        let acks = fixture.publishAcks(at: inbox)
         #expect(acks.filter { $0.error.isEmpty }.map(\.guid) == ["0", "2", "4"])
         #expect(acks.filter { $0.error == "too many channels" }.map(\.guid) == ["1", "3"])
         #expect(fixture.sequences(to: fixture.subscribe("foo", start: .first).inbox) == [1, 2, 3])
@@ -155,7 +156,7 @@ struct PublishRules {
         fixture.publish("a", to: "foo")
         let text =
             "rejecting channel \"Foo\" because channel \"foo\" alreay exists (different cases not allowed)"
-        #expect(fixture.attempt("a", to: "Foo") == text)
+        #expect(fixture.publish("a", to: "Foo") == text)
         #expect(fixture.subscribe("Foo").error == text)
     }
 
@@ -165,12 +166,12 @@ struct PublishRules {
         fixture.join("me")
         let subscription = fixture.subscribe("foo")
         let inbox = fixture.inbox()
-        fixture.submit("a", to: "foo", guid: "g", ackInbox: inbox)
+        fixture.publish("a", to: "foo", guid: "g", ackInbox: inbox)
         while fixture.engine.endOfTick() {}
-        #expect(fixture.outcomes(at: inbox) == [])
+        #expect(fixture.publishAcks(at: inbox) == [])
         #expect(fixture.sequences(to: subscription.inbox) == [])
         fixture.settle()
-        #expect(fixture.outcomes(at: inbox) == [.init(guid: "g")])
+        #expect(fixture.publishAcks(at: inbox) == [.init(guid: "g")])
         #expect(fixture.sequences(to: subscription.inbox) == [1])
     }
 }

@@ -1,19 +1,15 @@
+import BrokerLog
 import BrokerProtocol
+import Glibc
 import Testing
 
 @testable import Broker
 
 @Suite("Streaming: subscribe requests (10.3)")
-struct SubscribeRules {
-    private func fixture(_ change: (inout BrokerOptions) -> Void = { _ in }) throws -> EngineFixture {
-        let fixture = try EngineFixture(change)
-        fixture.join("me")
-        return fixture
-    }
-
+struct SubscribeTests {
     @Test("S1-S8 what is wrong with a request is told, in the order of the checks")
     func refusals() throws {
-        let fixture = try fixture()
+        let fixture = try EngineFixture.connected("me")
         #expect(fixture.subscribeError([0xFF, 0xFF]) == "stan: invalid subscription request")
         #expect(fixture.subscribe("*", by: "", maxInFlight: 0, ackWait: 0).error == "stan: clientID missing")
         for wait in [0, -1] as [Int32] {
@@ -44,7 +40,7 @@ struct SubscribeRules {
     func responseFirst() throws {
         let fixture = try EngineFixture(storage: .disk(seed: 1))
         fixture.join("me")
-        fixture.fill("foo", 1...10)
+        fixture.publish(numbers: 1...10, to: "foo")
         var request = SubscriptionRequest()
         request.clientID = Array("me".utf8)
         request.subject = Array("foo".utf8)
@@ -53,7 +49,7 @@ struct SubscribeRules {
         request.ackWaitSeconds = 30
         request.startPosition = .first
         fixture.send(request.encoded(), to: "_STAN.sub.vc", reply: "_INBOX.both")
-        fixture.submit("11", to: "foo", guid: "g", ackInbox: "")
+        fixture.publish("11", to: "foo", guid: "g", ackInbox: "")
         while fixture.engine.endOfTick() {}
         #expect(fixture.transport.take("_INBOX.both").isEmpty)
         fixture.settle()
@@ -65,13 +61,13 @@ struct SubscribeRules {
 
     @Test("S10-S13 start positions")
     func startPositions() throws {
-        let fixture = try fixture { $0.maxMessages = 3 }
+        let fixture = try EngineFixture.connected("me") { $0.maxMessages = 3 }
         let empty = fixture.subscribe("empty", start: .lastReceived)
         let beyond = fixture.subscribe("empty", start: .sequenceStart, sequence: 9)
-        fixture.fill("empty", 1...1)
+        fixture.publish(numbers: 1...1, to: "empty")
         #expect(fixture.sequences(to: empty.inbox) == [1])
         #expect(fixture.sequences(to: beyond.inbox) == [1])
-        fixture.fill("foo", 1...5)
+        fixture.publish(numbers: 1...5, to: "foo")
         #expect(fixture.sequences(to: fixture.subscribe("foo", start: .first).inbox) == [3, 4, 5])
         #expect(fixture.sequences(to: fixture.subscribe("foo", start: .lastReceived).inbox) == [5])
         for (sequence, expected) in [
@@ -82,15 +78,15 @@ struct SubscribeRules {
         }
         let new = fixture.subscribe("foo")
         #expect(fixture.sequences(to: new.inbox) == [])
-        fixture.fill("foo", 6...6)
+        fixture.publish(numbers: 6...6, to: "foo")
         #expect(fixture.sequences(to: new.inbox) == [6])
     }
 
     @Test("S14 time deltas: from before the first, between, after the last, none and negative")
     func timeDelta() throws {
-        let fixture = try fixture()
+        let fixture = try EngineFixture.connected("me")
         for number in 1...3 {
-            fixture.fill("foo", number...number)
+            fixture.publish(numbers: number...number, to: "foo")
             fixture.advance(milliseconds: 10_000)
         }
         for (seconds, expected) in [
@@ -108,10 +104,10 @@ struct SubscribeRules {
 
     @Test("S15 L5 when every message expired, each start is the next new message")
     func allExpired() throws {
-        let fixture = try fixture { $0.maxAgeNanoseconds = 5_000_000_000 }
-        fixture.fill("foo", 1...2)
+        let fixture = try EngineFixture.connected("me") { $0.maxAgeNanoseconds = 5_000_000_000 }
+        fixture.publish(numbers: 1...2, to: "foo")
         fixture.advance(milliseconds: 3_000)
-        fixture.fill("foo", 3...3)
+        fixture.publish(numbers: 3...3, to: "foo")
         fixture.advance(milliseconds: 3_100)
         #expect(fixture.sequences(to: fixture.subscribe("foo", start: .first).inbox) == [3])
         fixture.advance(milliseconds: 10_000)
@@ -121,13 +117,13 @@ struct SubscribeRules {
             fixture.subscribe("foo", start: .timeDeltaStart, timeDelta: 1 << 40),
         ]
         for subscription in all { #expect(fixture.sequences(to: subscription.inbox) == []) }
-        fixture.fill("foo", 4...4)
+        fixture.publish(numbers: 4...4, to: "foo")
         for subscription in all { #expect(fixture.sequences(to: subscription.inbox) == [4]) }
     }
 
     @Test("S17 S21 S22 S25 unsubscribe and close find their subscription and say what is wrong")
     func unsubscribe() throws {
-        let fixture = try fixture()
+        let fixture = try EngineFixture.connected("me")
         fixture.join("other")
         for closing in [false, true] {
             let subscription = fixture.subscribe("foo")
@@ -168,9 +164,9 @@ struct SubscribeRules {
 
     @Test("S23 an ack right before a close of any kind is honoured", arguments: ["sub", "client"])
     func ackBeforeClose(what: String) throws {
-        let fixture = try fixture()
+        let fixture = try EngineFixture.connected("me")
         let subscription = fixture.subscribe("foo", durable: "d")
-        fixture.fill("foo", 1...1)
+        fixture.publish(numbers: 1...1, to: "foo")
         fixture.acknowledge(1, on: "foo", at: subscription.ackInbox)
         if what == "sub" {
             #expect(fixture.unsubscribe("foo", inbox: subscription.ackInbox, closing: true) == "")
@@ -179,5 +175,39 @@ struct SubscribeRules {
             fixture.join("me")
         }
         #expect(fixture.sequences(to: fixture.subscribe("foo", durable: "d").inbox) == [])
+    }
+
+    @Test("S16 a subscribe that cannot be stored is told so and leaves nothing behind", arguments: ["", "d"])
+    func storeFailure(durable: String) throws {
+        let fixture = try EngineFixture.connected("me", storage: .disk(seed: 1))
+        fixture.publish("1", to: "foo")
+        fixture.disk.onCall { call, _ in call == .sync ? EIO : nil }
+        let refused = fixture.subscribe("foo", durable: durable, start: .first)
+        #expect(refused.error.contains("sync"), "\(refused.error)")
+        #expect(fixture.storedSubscriptions == 0)
+        #expect(fixture.engine.subscriptions.isEmpty)
+        #expect(fixture.engine.client(withID: Array("me".utf8))?.subscriptions == [])
+        #expect(fixture.sequences(to: refused.inbox) == [])
+        fixture.disk.onCall(nil)
+        try fixture.crash()
+        #expect(fixture.storedSubscriptions == 0)
+        let again = fixture.subscribe("foo", durable: durable, start: .first)
+        #expect(fixture.sequences(to: again.inbox) == [1])
+    }
+
+    @Test("S20 the backlog of one subscription does not delay the response to another")
+    func backlogBesideSubscribe() throws {
+        let fixture = try EngineFixture.connected("me")
+        fixture.publish(numbers: 1...5_000, to: "foo")
+        let (backlog, answer) = (fixture.inbox(), fixture.inbox())
+        let first = fixture.subscription("foo", start: .first, maxInFlight: 5_000, inbox: backlog)
+        fixture.send(first.encoded(), to: "_STAN.sub.vc", reply: fixture.inbox())
+        let second = fixture.subscription("bar", inbox: fixture.inbox())
+        fixture.send(second.encoded(), to: "_STAN.sub.vc", reply: answer)
+        fixture.settle()
+        let response = try #require(fixture.transport.take(answer).first)
+        let messages = fixture.transport.take(backlog)
+        #expect(messages.count == 5_000)
+        #expect(messages.count { $0.order < response.order } <= 1_024, "one turn at most comes before it")
     }
 }

@@ -1,10 +1,12 @@
+import BrokerLog
 import BrokerProtocol
+import Glibc
 import Testing
 
 @testable import Broker
 
 @Suite("Streaming: connect, heartbeats and pings (10.1)")
-struct ConnectRules {
+struct ConnectTests {
     private let registered = "stan: clientID already registered"
 
     /// Heartbeats every 5 s that may take 5 s, and 2 may fail.
@@ -18,6 +20,18 @@ struct ConnectRules {
 
     private func error(_ response: ConnectResponse) -> String {
         String(decoding: response.error, as: UTF8.self)
+    }
+
+    @Test("C1 a connect returns every subject, protocol 1 and the ping values")
+    func connectReturnsSubjects() throws {
+        let fixture = try EngineFixture()
+        let response = fixture.connect("me")
+        #expect(response.error.isEmpty)
+        #expect(response.publishPrefix == Array("_STAN.pub.vc".utf8))
+        #expect(response.pingRequests == Array("_STAN.discover.vc.pings".utf8))
+        #expect(response.pingIntervalSeconds == 5)
+        #expect(response.pingMaxOut == 3)
+        #expect(response.protocolVersion == 1)
     }
 
     @Test("C2 a client of protocol 0 gets the subjects, no ping fields, and protocol 1")
@@ -61,7 +75,7 @@ struct ConnectRules {
         #expect(fixture.join("me") == "")
         #expect(error(fixture.connect("me", connection: "other")) == registered)
         #expect(fixture.engine.clients.count == 1)
-        #expect(fixture.pinged("conn-me") == "")
+        #expect(fixture.ping(connection: "conn-me") == "")
     }
 
     @Test("C6 ten clients that were cut off come back at once with their ids and new inboxes")
@@ -96,8 +110,8 @@ struct ConnectRules {
         fixture.advance(milliseconds: 1)
         let answer = try #require(fixture.transport.take(reply).first)
         #expect(EngineFixture.connectError(answer.payload) == "")
-        #expect(fixture.pinged("new") == "")
-        #expect(fixture.pinged("conn-me") != "")
+        #expect(fixture.ping(connection: "new") == "")
+        #expect(fixture.ping(connection: "conn-me") != "")
         #expect(fixture.engine.clients.count == 2)
     }
 
@@ -109,9 +123,9 @@ struct ConnectRules {
         fixture.kill("me")
         #expect(fixture.join("me", connection: "new", heartbeatInbox: "_HB.new") == "")
         #expect(fixture.engine.subscriptions.isEmpty)
-        #expect(fixture.pinged("conn-me") == "client has been replaced or is no longer registered")
-        #expect(fixture.attempt("a", to: "foo", connection: "conn-me") == "stan: invalid publish request")
-        #expect(fixture.attempt("a", to: "foo", connection: "new") == nil)
+        #expect(fixture.ping(connection: "conn-me") == "client has been replaced or is no longer registered")
+        #expect(fixture.publish("a", to: "foo", connection: "conn-me") == "stan: invalid publish request")
+        #expect(fixture.publish("a", to: "foo", connection: "new") == nil)
     }
 
     @Test("C10 a client that answers its heartbeats stays")
@@ -174,8 +188,8 @@ struct ConnectRules {
     func pings() throws {
         let fixture = try EngineFixture()
         fixture.join("me")
-        #expect(fixture.pinged("conn-me") == "")
-        #expect(fixture.pinged("wrong") == "client has been replaced or is no longer registered")
+        #expect(fixture.ping(connection: "conn-me") == "")
+        #expect(fixture.ping(connection: "wrong") == "client has been replaced or is no longer registered")
     }
 
     @Test("C16 R7 failed heartbeats stop redelivery, and a ping lets it go on")
@@ -192,7 +206,7 @@ struct ConnectRules {
         #expect(fixture.publish("b", to: "foo") == nil)
         #expect(fixture.sequences(to: subscription.inbox) == [2], "new messages are still sent")
         fixture.living.insert("me")
-        #expect(fixture.pinged("conn-me") == "")
+        #expect(fixture.ping(connection: "conn-me") == "")
         fixture.advance(milliseconds: 2)
         #expect(fixture.engine.clients.values.first?.failedHeartbeats == 0)
         fixture.advance(milliseconds: 1_100)
@@ -244,5 +258,19 @@ struct ConnectRules {
         fixture.publish("a", to: "foo", by: "other")
         #expect(fixture.sequences(to: subscription.inbox) == [])
         #expect(fixture.close("me") == "stan: unknown clientID")
+    }
+
+    @Test("C23 a connect that cannot be stored is told so and registers nobody; after a restart it works")
+    func storeFailure() throws {
+        let fixture = try EngineFixture(storage: .disk(seed: 1))
+        fixture.disk.onCall { call, _ in call == .sync ? EIO : nil }
+        let refused = error(fixture.connect("me"))
+        #expect(refused.contains("sync"), "\(refused)")
+        #expect(fixture.engine.clients.isEmpty)
+        #expect(error(fixture.connect("me")) == refused, "the log is closed: the same again")
+        fixture.disk.onCall(nil)
+        try fixture.crash()
+        #expect(fixture.engine.clients.isEmpty)
+        #expect(error(fixture.connect("me")) == "")
     }
 }
