@@ -6,7 +6,7 @@ extension FlagSet {
     ///     -cid, --cluster_id <string>     cluster id (default test-cluster)
     /// ```
     ///
-    /// The first name has one dash when it is short (up to four letters), as the original writes them.
+    /// The first name has one dash when it is short (up to three letters), as the original writes them.
     public var usage: String {
         let listed = definitions.filter { !$0.usage.isEmpty }
         let column = 42
@@ -20,7 +20,7 @@ extension FlagSet {
             }
             var line =
                 "    "
-                + definition.names.map { ($0.utf8.count <= 4 ? "-" : "--") + $0 }.joined(separator: ", ")
+                + definition.names.map { ($0.utf8.count <= 3 ? "-" : "--") + $0 }.joined(separator: ", ")
             if !definition.placeholder.isEmpty { line += " <\(definition.placeholder)>" }
             if line.utf8.count < column {
                 line += String(repeating: " ", count: column - line.utf8.count)

@@ -189,3 +189,9 @@ def test_a_server_that_is_not_there_is_a_sentence_and_exit_1(broker):
 def test_a_wrong_option_is_exit_2(broker):
     assert call(broker, "pub", "--nosuch")[0] == 2
     assert call(broker, "channel", "sub")[0] == 2
+
+
+def test_a_bad_time_in_the_environment_is_named(broker):
+    result = subprocess.run([BROKER, "pub", "a", "b"], capture_output=True, text=True, timeout=PATIENCE,
+                            env={**os.environ, "NATS_URL": broker.url, "NATS_TIMEOUT": "soon"})
+    assert result.returncode == 2 and 'NATS_TIMEOUT should be a duration like 5s, got "soon"' in result.stderr

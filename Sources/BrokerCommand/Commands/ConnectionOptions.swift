@@ -19,11 +19,17 @@ struct ConnectionOptions: ParsableArguments {
     @Option(help: "Token (environment: NATS_TOKEN).")
     var token: String?
 
-    @Option(help: "Time to wait for an answer (environment: NATS_TIMEOUT).")
+    @Option(help: "Time to wait for an answer (environment: NATS_TIMEOUT; default 5s).")
     var timeout: DurationArgument?
 
     @Option(help: "Name of the connection in the server's monitoring.")
     var connectionName = "broker CLI"
+
+    mutating func validate() throws {
+        if timeout == nil, let text = Environment["NATS_TIMEOUT"], DurationArgument(argument: text) == nil {
+            throw ValidationError("NATS_TIMEOUT should be a duration like 5s, got \"\(text)\"")
+        }
+    }
 
     /// The time to wait for an answer.
     var timeoutDuration: Duration {
@@ -54,7 +60,7 @@ struct ConnectionOptions: ParsableArguments {
 struct StreamingOptionsGroup: ParsableArguments {
     @OptionGroup var connection: ConnectionOptions
 
-    @Option(help: "Cluster id of the server (environment: STAN_CLUSTER_ID).")
+    @Option(help: "Cluster id of the server (environment: STAN_CLUSTER_ID; default test-cluster).")
     var clusterID: String?
 
     @Option(help: "Client id; a random one unless given (environment: STAN_CLIENT_ID).")
