@@ -79,11 +79,21 @@ final class ScriptedConnection: @unchecked Sendable {
         channel.writeAndFlush(ByteBuffer(bytes: bytes), promise: nil)
     }
 
-    /// The next line; it must begin with `prefix`, and PONGs are skipped.
+    /// The next line; it must begin with `prefix`. What may come at any time is skipped unless it is asked for: PONGs, and
+    /// the pings of a streaming client.
     func line(_ prefix: String = "") async throws -> String {
         var iterator = lines.makeAsyncIterator()
         while let line = await iterator.next() {
             if line == "PONG", prefix != "PONG" { continue }
+            if line.hasPrefix("PUB _STAN.discover."), line.contains(".pings "),
+                !prefix.hasPrefix("PUB _STAN.discover.")
+            {
+                // Its body may hold line feeds.
+                let size = line.split(separator: " ").last.flatMap { Int($0) } ?? 0
+                var taken = -1
+                while taken < size, let part = await iterator.next() { taken += part.utf8.count + 1 }
+                continue
+            }
             guard line.hasPrefix(prefix) else { throw Unexpected(line: line, wanted: prefix) }
             return line
         }
