@@ -444,7 +444,7 @@ static void a_durable_group_waits_for_its_members(void) {
     publish_numbers(two, "foo", 6, 8);
     inbox = inbox_create();
     sub = subscribe(two, "foo", "workers", inbox, opts);
-    expect_range(inbox, 6, 8);
+    expect_range_resumed(inbox, 6, 8);
     OK(stanSubscription_Unsubscribe(sub));
     stanSubscription_Destroy(sub);
     stanSubOptions_Destroy(opts);
