@@ -281,6 +281,21 @@ struct QueueGroupTests {
         }
     }
 
+    @Test("a member gets reply and headers as they were sent", arguments: [1, 3])
+    func whole(loops: Int) async throws {
+        try await CoreFixture.run(loops: loops) { core in
+            let member = try await RawClient.ready(port: core.port, "\"headers\":true")
+            member.send("SUB w q 1\r\n")
+            #expect(try await member.untilPong() == "")
+            let publisher = try await RawClient.ready(port: core.port, "\"headers\":true")
+            publisher.send("HPUB w r.1 21 23\r\nNATS/1.0\r\nAb: c d\r\n\r\nhi\r\nPUB w r.2 2\r\nho\r\n")
+            let first = try await member.message()
+            #expect(first.line == "HMSG w 1 r.1 21 23")
+            #expect(first.payload.text == "NATS/1.0\r\nAb: c d\r\n\r\nhi")
+            #expect(try await member.message() == ("MSG w 1 r.2 2", Array("ho".utf8)))
+        }
+    }
+
     @Test("the publisher with echo off is passed over for another member")
     func echo() async throws {
         try await CoreFixture.run { core in
@@ -398,6 +413,28 @@ struct RequestTests {
                 responder.send("PUB _INBOX.a.\(number) 2\r\nok\r\n")
                 #expect(try await requester.message().line == "MSG _INBOX.a.\(number) 1 2")
             }
+        }
+    }
+
+    @Test("of several answers to a request with a subscription for one, the first wins", arguments: [1, 3])
+    func firstAnswer(loops: Int) async throws {
+        try await CoreFixture.run(loops: loops) { core in
+            var responders: [RawClient] = []
+            for _ in 0..<3 {
+                let responder = try await RawClient.ready(port: core.port)
+                responder.send("SUB help 1\r\n")
+                #expect(try await responder.untilPong() == "")
+                responders.append(responder)
+            }
+            let requester = try await RawClient.ready(port: core.port)
+            requester.send("SUB _INBOX.old 1\r\nUNSUB 1 1\r\nPUB help _INBOX.old 1\r\n?\r\n")
+            for responder in responders { _ = try await responder.message() }
+            for (number, responder) in responders.enumerated() {
+                responder.send("PUB _INBOX.old 1\r\n\(number)\r\n")
+                #expect(try await responder.untilPong() == "")
+            }
+            #expect(try await requester.message().payload.text == "0")
+            #expect(try await requester.untilPong() == "")
         }
     }
 

@@ -58,6 +58,9 @@ struct ParsingTests {
             let long = try await RawClient.ready(port: core.port)
             long.send("SUB " + String(repeating: "x", count: 65))
             #expect(try await long.rest() == "-ERR 'maximum control line exceeded'\r\n")
+            let connect = try await RawClient.connect(port: core.port)
+            connect.send("CONNECT {\"name\":\"" + String(repeating: "x", count: 54) + "\"}\r\n")
+            #expect(try await connect.rest() == "-ERR 'maximum control line exceeded'\r\n")
             let info = try await RawClient.open(port: core.port)
             #expect(try await info.line().contains("\"max_payload\":10,"))
         }

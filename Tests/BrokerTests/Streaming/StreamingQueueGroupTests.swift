@@ -5,7 +5,7 @@ import Testing
 @testable import Broker
 
 @Suite("Streaming: queue groups (10.7)")
-struct QueueGroupTests {
+struct StreamingQueueGroupTests {
     @Test("Q1 each message goes to one member, and all members get some")
     func sharing() throws {
         let fixture = try EngineFixture.connected("me", "other")
