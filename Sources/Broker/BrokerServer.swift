@@ -72,6 +72,9 @@ public final class BrokerServer: Sendable {
         } catch let error as IOError {
             throw BrokerStartError(
                 "cannot listen for clients on \(options.host):\(options.port): \(reason(error))")
+        } catch is SocketAddressError.UnknownHost {
+            throw BrokerStartError(
+                "cannot listen for clients on \(options.host):\(options.port): there is no such host")
         }
         let streaming: StreamingService
         do {

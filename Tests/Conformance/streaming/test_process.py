@@ -173,6 +173,12 @@ def test_a_port_in_use_is_fatal(broker):
     assert str(broker.port) in result.stderr
 
 
+def test_an_address_that_is_none_is_fatal():
+    result = run("-p", str(free_port()), "-a", "no.such.host.invalid", "-st", "memory")
+    assert result.returncode == 1 and "[FTL]" in result.stderr, result.stderr
+    assert "no.such.host.invalid" in result.stderr and "there is no such host" in result.stderr
+
+
 def test_a_random_port_is_reported_and_usable(tmp_path):
     broker = BrokerProcess("--ports_file_dir", str(tmp_path), wait=False)
     broker.close()
