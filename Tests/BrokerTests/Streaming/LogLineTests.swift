@@ -4,7 +4,7 @@ import Testing
 @testable import Broker
 
 @Suite("Streaming: debug and trace lines (5.6)")
-struct StreamingLogLineTests {
+struct LogLineTests {
     /// The text of the lines that a client's name begins, in order.
     private func lines(_ fixture: EngineFixture, of id: String = "me") -> [String] {
         let all = fixture.lines.all
