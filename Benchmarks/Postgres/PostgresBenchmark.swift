@@ -1,5 +1,4 @@
 import Postgres
-import Synchronization
 
 /// Load through the Postgres wrapper, for Benchmarks/Postgres/run.sh:
 ///
@@ -17,25 +16,28 @@ enum PostgresBenchmark {
             fatalError("usage: PostgresBenchmark simple|query|pipeline URL CONNECTIONS SECONDS")
         }
         let configuration = try PostgresConfiguration(connectionString: words[2])
-        let kind = words[1]
         var opened: [PostgresConnection] = []
         for _ in 0..<connections { opened.append(try await PostgresConnection.open(configuration)) }
-        let clock = ContinuousClock()
         // A tenth of the time to warm up, which is not counted.
-        for isMeasured in [false, true] {
-            let start = clock.now
-            let end = start.advanced(by: .milliseconds(isMeasured ? seconds * 1_000 : seconds * 100))
-            let done = try await withThrowingTaskGroup(of: Int.self) { group in
-                for connection in opened {
-                    group.addTask { try await run(kind, on: connection, until: end) }
-                }
-                return try await group.reduce(0, +)
-            }
-            guard isMeasured else { continue }
-            let (whole, fraction) = start.duration(to: clock.now).components
-            print(Int(Double(done) / (Double(whole) + Double(fraction) / 1e18)))
-        }
+        _ = try await rate(words[1], on: opened, for: .milliseconds(seconds * 100))
+        print(try await rate(words[1], on: opened, for: .seconds(seconds)))
         for connection in opened { connection.close() }
+    }
+
+    /// Operations per second over all connections.
+    private static func rate(
+        _ kind: String, on connections: [PostgresConnection], for duration: Duration
+    ) async throws -> Int {
+        let clock = ContinuousClock()
+        let start = clock.now
+        let done = try await withThrowingTaskGroup(of: Int.self) { group in
+            for connection in connections {
+                group.addTask { try await run(kind, on: connection, until: start.advanced(by: duration)) }
+            }
+            return try await group.reduce(0, +)
+        }
+        let (whole, fraction) = start.duration(to: clock.now).components
+        return Int(Double(done) / (Double(whole) + Double(fraction) / 1e18))
     }
 
     private static func run(
