@@ -151,9 +151,9 @@ extension StreamingEngine {
     private func traceAcknowledged(_ entry: borrowing AcknowledgementQueue.Entry) {
         let client = tracedPublishers.isEmpty ? [] : tracedPublishers.removeFirst()
         let channel = unsafe channels[entry.channel]?.name ?? []
-        unsafe logger.trace(
-            "STREAM: [Client:\(text(client))] Acking Publisher subj=\(text(channel)) guid=\(text(Array(entry.guid)))"
-        )
+        let guid = unsafe Array(entry.guid)
+        logger.trace(
+            "STREAM: [Client:\(text(client))] Acking Publisher subj=\(text(channel)) guid=\(text(guid))")
     }
 
     private func releaseHeld(upTo durable: LogPosition) {
