@@ -17,7 +17,7 @@ struct TraceTests {
             while try await core.counters().connections > 0 { await Task.yield() }
         }
         return lines.all.compactMap { line in
-            guard line.hasPrefix("trace: 127.0.0.1:"), let start = line.range(of: "cid:1 - ") else {
+            guard line.hasPrefix("trace: 127.0.0.1:"), let start = line.firstRange(of: "cid:1 - ") else {
                 return nil
             }
             return line[start.upperBound...].replacing(#/^".*" - /#, with: "")

@@ -10,7 +10,7 @@ struct LogLineTests {
         let all = fixture.lines.all
         fixture.lines.all = []
         return all.compactMap { line in
-            line.range(of: "STREAM: [Client:\(id)] ").map { String(line[$0.upperBound...]) }
+            line.firstRange(of: "STREAM: [Client:\(id)] ").map { String(line[$0.upperBound...]) }
         }
     }
 
