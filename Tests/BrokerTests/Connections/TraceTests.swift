@@ -16,11 +16,11 @@ struct TraceTests {
             await client.close()
             while try await core.counters().connections > 0 { await Task.yield() }
         }
-        return lines.all.compactMap { line in
+        return lines.all.compactMap { (line: String) -> String? in
             guard line.hasPrefix("trace: 127.0.0.1:"), let start = line.firstRange(of: "cid:1 - ") else {
                 return nil
             }
-            return line[start.upperBound...].replacing(#/^".*" - /#, with: "")
+            return String(line[start.upperBound...]).replacing(#/^".*" - /#, with: "")
         }
     }
 
