@@ -154,7 +154,7 @@ struct InFlightTests {
         #expect(left < 0, "the blocks were asked for until they could be read")
         let again = fixture.delivered(to: subscription.inbox)
         #expect(again.map(\.sequence) == Array(1...3_000), "redelivery")
-        #expect(again.allSatisfy(\.redelivered))
+        #expect(again.allSatisfy { $0.redelivered })
         failures.withLock { $0 = 20 }
         let fresh = fixture.subscribe("foo", start: .first, maxInFlight: 10_000)
         fixture.publish("new", to: "foo")
