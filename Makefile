@@ -86,8 +86,7 @@ bench-services: $(STAMPS)/build-packages $(STAMPS)/venv-services ## Requests aga
 	@Benchmarks/Services/run $(BENCH_ARGS)
 
 sanitize: $(STAMPS)/build-packages ## Unit tests, fuzzers and simulation under the address and thread sanitizers.
-	@swift test --sanitize=address --scratch-path .build/sanitize-address
-	@swift test --sanitize=thread --scratch-path .build/sanitize-thread
+	@.ci/sanitize
 
 # pkg-config finds our own description of lz4 first, whose folder holds nothing but the static library.
 release: $(STAMPS)/build-packages ## Each of PRODUCTS with Swift's runtime (and lz4) linked in, stripped: .build/dist

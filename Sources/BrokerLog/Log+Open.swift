@@ -146,8 +146,8 @@ extension Log {
     }
 }
 
-/// Lets the background thread reach the committer, which is made after it.
+/// Lets the background thread reach the committer, which is made after it and refers to it.
 private final class CommitterLink: @unchecked Sendable {
-    // Sendable: set once, before any thread starts.
-    var committer: Committer?
+    // Sendable: set once, before any thread starts. Weak, or the parts of a log would keep each other for ever.
+    weak var committer: Committer?
 }

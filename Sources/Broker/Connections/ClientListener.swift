@@ -111,5 +111,7 @@ final class ClientListener: Sendable {
             let eventLoop = reference.core.eventLoop
             try await eventLoop.flatSubmit { reference.core.stop() }.get()
         }
+        // The loops know each other, and so would keep each other for ever.
+        for index in loops.indices { try await onLoop(index) { $0.peers = [] } }
     }
 }

@@ -86,6 +86,8 @@ extension LoopCore {
     /// Hands everything gathered in this tick to the other loops.
     func handOver() {
         mailboxesAreFull = false
+        // The broker has ended and nobody is there to take anything.
+        guard !peers.isEmpty else { return }
         for other in outgoing.indices where other != index && !outgoing[other].batch.isEmpty {
             let parcel = outgoing[other]
             outgoing[other] = Mailbox.Parcel(MailboxBatch())
