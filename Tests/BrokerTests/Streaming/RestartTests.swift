@@ -333,6 +333,7 @@ struct RestartTests {
         let fixture = try EngineFixture.connected("me", storage: .disk(seed: 7))
         let member = fixture.subscribe("foo", queue: "q", durable: "d")
         fixture.publish("1", to: "foo")
+        #expect(fixture.sequences(to: member.inbox) == [1])
         fixture.acknowledge(1, on: "foo", at: member.ackInbox)
         let channel = try #require(fixture.log.channels.first)
         var record = SubscriptionRecord()
