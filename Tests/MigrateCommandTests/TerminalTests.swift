@@ -15,7 +15,7 @@ import Testing
     @Test("on a terminal durations are dim, errors red, and the place and the ways out are shown")
     func colour() async throws {
         let sandbox = try await Sandbox(failing)
-        let ending = try await sandbox.onTerminal("up", environment: ["TERM": "xterm"])
+        let ending = try await sandbox.onTerminal("up", environment: ["TERM": "xterm", "NO_COLOR": ""])
         #expect(ending.status == 1)
         let lines = lines(ending)
         #expect(lines.first?.hasPrefix("1/u one \u{1B}[2m(") == true, "\(lines)")
@@ -26,7 +26,7 @@ import Testing
         #expect(lines[place + 1] == "    CREATE TABLEE b ();")
         #expect(lines[place + 2] == "           ^")
         #expect(lines.contains { $0.contains("repair -retry") })
-        let dirty = try await sandbox.onTerminal("up", environment: ["TERM": "xterm"])
+        let dirty = try await sandbox.onTerminal("up", environment: ["TERM": "xterm", "NO_COLOR": ""])
         #expect(dirty.output.contains("Dirty database version 2. Fix and force version."))
         #expect(dirty.output.contains("repair"))
     }
