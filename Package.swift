@@ -15,6 +15,12 @@ let strict: [SwiftSetting] = [
 let strictAndOptimised: [SwiftSetting] =
     strict + [.unsafeFlags(["-O"], .when(configuration: .debug))]
 
+/// The message path: exclusive access is checked at run time in debug builds and tests alone, where it costs
+/// nobody anything (docs/decisions/0030).
+let messagePath: [SwiftSetting] = [
+    .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))
+]
+
 /// Test targets: `#expect` on a `RawSpan` does not compile under strict memory safety.
 let tests: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
 
@@ -43,14 +49,14 @@ let package = Package(
         .target(name: "CBroker", cSettings: [.unsafeFlags(["-O2"])]),
 
         .target(name: "Flags", swiftSettings: strict),
-        .target(name: "BrokerProtocol", swiftSettings: strictAndOptimised),
+        .target(name: "BrokerProtocol", swiftSettings: strictAndOptimised + messagePath),
         .target(
             name: "BrokerLog", dependencies: ["BrokerProtocol", "CBroker", "CLZ4"],
-            swiftSettings: strictAndOptimised),
+            swiftSettings: strictAndOptimised + messagePath),
         .target(
             name: "Broker",
             dependencies: ["BrokerProtocol", "BrokerLog", nioCore, nioPosix, nioHTTP1, logging],
-            swiftSettings: strict),
+            swiftSettings: strict + messagePath),
         .target(
             name: "BrokerClient", dependencies: ["BrokerProtocol", nioCore, nioPosix, logging],
             swiftSettings: strict),

@@ -48,7 +48,7 @@ class Bench:
         """One run against a server, with the CPU time and the syncs that it took there."""
         cpu, syncs = server.cpu_ns(), server.syncs()
         numbers = self.load(*[server.port if word == "PORT" else word for word in words])
-        numbers["cpu_ns"] = (server.cpu_ns() - cpu) / max(numbers["messages"], 1)
+        numbers["cpu_ns"] = (server.cpu_ns() - cpu) / max(numbers["all_messages"], 1)
         after = server.syncs()
         numbers["syncs"] = None if after is None else after - syncs
         return numbers

@@ -41,7 +41,7 @@ def print_table(bench):
 
 
 def print_syncs(bench):
-    print("\nSyncs in the measured time (median of rounds):")
+    print("\nSyncs (median of rounds):")
     seen = set()
     for row in bench.rows:
         for name, sync, entries in (("broker", row.get("sync"), row.get("ours")),
@@ -51,5 +51,5 @@ def print_syncs(bench):
             seen.add((row["work"], name))
             syncs = medians(entries, "syncs")
             said = f"{syncs:,.0f} syncs" if syncs is not None else "0 syncs" if sync.startswith("none") else "not told"
-            print(f"  {row['work']}, {name}: {sync}; {said} for {medians(entries, 'messages'):,.0f} messages in "
-                  f"{medians(entries, 'seconds'):.2f} s")
+            print(f"  {row['work']}, {name}: {sync}; {said} for {medians(entries, 'all_messages'):,.0f} messages, warm-up "
+                  f"included; measured for {medians(entries, 'seconds'):.2f} s")

@@ -153,13 +153,27 @@ void fill_payload(char *payload, int size) {
     for (int i = 0; i < size; i++) payload[i] = (char)('a' + i % 26);
 }
 
-void report(uint64_t messages, double seconds, bool latencies) {
+static double busy_ns(void) {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    double busy = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e9 +
-                  (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e3;
-    printf("{\"messages\": %llu, \"seconds\": %.6f, \"rate\": %.0f, \"generator_ns\": %.1f", (unsigned long long)messages,
-           seconds, (double)messages / seconds, busy / (double)(messages ? messages : 1));
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e9 +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e3;
+}
+
+static uint64_t warmed_up_with;
+static double busy_before;
+
+void warmed_up(uint64_t messages) {
+    memset(histogram, 0, sizeof histogram);
+    observations = 0;
+    warmed_up_with = messages;
+    busy_before = busy_ns();
+}
+
+void report(uint64_t messages, double seconds, bool latencies) {
+    printf("{\"messages\": %llu, \"all_messages\": %llu, \"seconds\": %.6f, \"rate\": %.0f, \"generator_ns\": %.1f",
+           (unsigned long long)messages, (unsigned long long)(messages + warmed_up_with), seconds, (double)messages / seconds,
+           (busy_ns() - busy_before) / (double)(messages ? messages : 1));
     if (latencies)
         printf(", \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, \"worst_us\": %.1f", percentile_us(0.5), percentile_us(0.99),
                percentile_us(0.999), percentile_us(1));

@@ -38,7 +38,9 @@ void *memory(size_t size);
 extern uint64_t observations;
 void observe(uint64_t ns);
 double percentile_us(double fraction);
-// Prints the line of JSON; generator_ns is this process's own CPU time per message.
+// What came before, `messages` of them, was warm-up: latencies and CPU time count from here.
+void warmed_up(uint64_t messages);
+// Prints the line of JSON; all_messages has the warm-up in it; generator_ns is this process's own CPU time per message.
 void report(uint64_t messages, double seconds, bool latencies);
 
 int dial(int port);
@@ -75,7 +77,8 @@ void streaming_connect(int fd, const char *cluster, const char *name);
 typedef struct {
     int port, size, connections, channels;
     uint64_t window;  // publishes in flight per connection
-    double seconds, rate;  // messages a second, 0: as fast as it goes
+    double warmup, seconds;  // what is published in the warm-up does not count
+    double rate;  // messages a second, 0: as fast as it goes
     uint64_t bytes;
     bool json;
     const char *cluster, *storage;

@@ -7,7 +7,7 @@
 //   loadgen null PORT core SIZE SUBSCRIBERS          a server that does no work: what the generator itself can do
 //   loadgen null PORT streaming SIZE                 (answers one session, then ends)
 //
-// Keys: seconds=2, bytes=0 (end when so much payload is stored), connections=1, channels=1, rate=0 (messages a
+// Keys: seconds=2, warmup=0 (seconds before, which do not count), bytes=0 (end when so much payload is stored), connections=1, channels=1, rate=0 (messages a
 // second, all connections together), json=0 (1: events of 374 B with five fresh UUIDs), cluster=bench, storage=file.
 #include "loadgen.h"
 
@@ -19,6 +19,7 @@ static Work parse_work(char **words, int count) {
         if (value == NULL) die("%s is not KEY=VALUE", words[i]);
         *value++ = 0;
         if (strcmp(words[i], "seconds") == 0) work.seconds = atof(value);
+        else if (strcmp(words[i], "warmup") == 0) work.warmup = atof(value);
         else if (strcmp(words[i], "bytes") == 0) work.bytes = strtoull(value, NULL, 10);
         else if (strcmp(words[i], "connections") == 0) work.connections = atoi(value);
         else if (strcmp(words[i], "channels") == 0) work.channels = atoi(value);

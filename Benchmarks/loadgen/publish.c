@@ -218,10 +218,19 @@ static void run(Publisher *publishers, const Work *work) {
         nonblocking(publisher->fd);
     }
     uint64_t stop = work->bytes ? (work->bytes + (uint64_t)work->size - 1) / (uint64_t)work->size : UINT64_MAX;
-    uint64_t sent = 0, acked = 0, start = now_ns(), deadline = start + (uint64_t)(work->seconds * 1e9), heard = start;
+    uint64_t sent = 0, acked = 0, start = now_ns(), heard = start;
+    uint64_t warm = start + (uint64_t)(work->warmup * 1e9), deadline = warm + (uint64_t)(work->seconds * 1e9), before_warm = 0;
+    uint64_t paced_from = start;
     double gap = work->rate > 0 ? 1e9 / work->rate : 0;
     for (;;) {
         uint64_t now = now_ns();
+        if (warm && now >= warm) {
+            // From here on it counts.
+            warmed_up(acked);
+            before_warm = acked;
+            start = now;
+            warm = 0;
+        }
         bool publishing = work->bytes ? sent < stop : now < deadline;
         if (!publishing && acked == sent) break;
         for (int i = 0; i < work->connections; i++) {
@@ -230,7 +239,7 @@ static void run(Publisher *publishers, const Work *work) {
             // A slot is free when the publish that used it is acknowledged, which may come out of order.
             while (publishing && sent < stop && publisher->sent_at[publisher->sent % work->window] == 0 &&
                    publisher->out_length + publisher->frame.length + 64 <= capacity) {
-                uint64_t due = gap > 0 ? start + (uint64_t)((double)sent * gap) : now;
+                uint64_t due = gap > 0 ? paced_from + (uint64_t)((double)sent * gap) : now;
                 if (due > now) break;
                 add_message(publisher, work, due);
                 sent++;
@@ -258,7 +267,7 @@ static void run(Publisher *publishers, const Work *work) {
             die("no ack in 30 s; %llu of %llu acknowledged", (unsigned long long)acked, (unsigned long long)sent);
         if (sent == acked) heard = now_ns();
     }
-    report(acked, (double)(heard - start) / 1e9, true);
+    report(acked - before_warm, (double)(heard - start) / 1e9, true);
 }
 
 void publish_streaming(const Work *work) {

@@ -1,9 +1,11 @@
 /// The messages that were sent to one member and not yet acknowledged: sequence → when its
 /// acknowledgement is overdue.
 ///
-/// Open addressing with linear probing and backward-shift deletion over one array, because an
-/// insert and a removal happen for every message delivered (a dictionary costs three times as
-/// much). Sequence 0 marks a free slot: channels number their messages from 1.
+/// Open addressing with linear probing over one array, because an insert and a removal happen for every
+/// message delivered (a dictionary costs three times as much). Robin Hood order: entries of one run are
+/// sorted by the slot that they belong to, so a removal moves only those that are not where they belong
+/// (of a dense run of neighbours none), and a search ends at the first entry that is nearer to its home.
+/// Sequence 0 marks a free slot: channels number their messages from 1.
 struct PendingSet {
     struct Entry {
         /// Sequence of the message in its channel; 0 in a free slot.
@@ -24,15 +26,24 @@ struct PendingSet {
     mutating func insert(_ sequence: UInt64, deadline: UInt64) {
         precondition(sequence != 0, "channels number their messages from 1")
         if (count + 1) * 4 > slots.count * 3 { grow() }
+        var entry = Entry(sequence: sequence, deadline: deadline)
         var index = home(of: sequence)
+        var distance = 0
         while slots[index].sequence != 0 {
-            if slots[index].sequence == sequence {
-                slots[index].deadline = deadline
+            if slots[index].sequence == entry.sequence {
+                slots[index].deadline = entry.deadline
                 return
             }
+            let other = self.distance(at: index)
+            if other < distance {
+                // `sequence` is not in the set: the nearer one makes room for it and moves on.
+                swap(&slots[index], &entry)
+                distance = other
+            }
             index = (index + 1) & mask
+            distance += 1
         }
-        slots[index] = Entry(sequence: sequence, deadline: deadline)
+        slots[index] = entry
         count += 1
     }
 
@@ -40,14 +51,11 @@ struct PendingSet {
     mutating func remove(_ sequence: UInt64) -> Bool {
         guard var hole = slot(of: sequence) else { return false }
         count -= 1
-        // Backward shift: whatever probed past the hole moves into it, so that no tombstones stay.
+        // Whoever is not at home behind the hole moves one nearer to it, so that no tombstones stay.
         var next = (hole + 1) & mask
-        while slots[next].sequence != 0 {
-            let wanted = home(of: slots[next].sequence)
-            if (next &- wanted) & mask >= (next &- hole) & mask {
-                slots[hole] = slots[next]
-                hole = next
-            }
+        while slots[next].sequence != 0 && distance(at: next) > 0 {
+            slots[hole] = slots[next]
+            hole = next
             next = (next + 1) & mask
         }
         slots[hole].sequence = 0
@@ -74,9 +82,11 @@ struct PendingSet {
     private func slot(of sequence: UInt64) -> Int? {
         guard count > 0 else { return nil }
         var index = home(of: sequence)
-        while slots[index].sequence != 0 {
+        var distance = 0
+        while slots[index].sequence != 0 && self.distance(at: index) >= distance {
             if slots[index].sequence == sequence { return index }
             index = (index + 1) & mask
+            distance += 1
         }
         return nil
     }
@@ -84,6 +94,9 @@ struct PendingSet {
     /// Neighbouring sequences go to neighbouring slots: deliveries and acknowledgements run through
     /// memory in order, and dense runs do not collide.
     private func home(of sequence: UInt64) -> Int { Int(truncatingIfNeeded: sequence) & mask }
+
+    /// How far the entry at `index` is from where it belongs.
+    private func distance(at index: Int) -> Int { (index &- home(of: slots[index].sequence)) & mask }
 
     private mutating func grow() {
         let old = slots

@@ -56,40 +56,37 @@ final class SegmentStore {
     func write(
         _ storage: BlockStorage, _ summary: BlockSummary, channel id: UInt32, compresses: Bool
     ) throws(FileError) -> BlockLocation {
-        var channel = channels[id] ?? Channel()
-        if !channel.isClean {
-            try removeUnlisted(id, channel)
-            channel.isClean = true
-            channels[id] = channel
+        if channels[id]?.isClean != true {
+            try removeUnlisted(id, channels[id] ?? Channel())
+            channels[id, default: Channel()].isClean = true
         }
-        var active: Active
-        if let existing = channel.active {
-            active = existing
-        } else {
-            active = Active(
+        if channels[id]?.active == nil {
+            try create(id, summary.firstSequence)
+            channels[id]?.active = Active(
                 first: summary.firstSequence, size: UInt64(SegmentFile.headerSize), blocks: [],
                 needsCut: false)
-            try create(id, active.first)
         }
-        let file = try activeFile(id, active.first)
-        if active.needsCut {
-            try fileSystem.truncate(file, to: Int(active.size))
-            active.needsCut = false
+        // The list of blocks is changed where it is: a copy of it would be made for every block.
+        guard let first = channels[id]?.active?.first, let offset = channels[id]?.active?.size,
+            let needsCut = channels[id]?.active?.needsCut
+        else { preconditionFailure("the active segment was made above") }
+        let file = try activeFile(id, first)
+        if needsCut {
+            try fileSystem.truncate(file, to: Int(offset))
+            channels[id]?.active?.needsCut = false
         }
         encoder.removeAll()
         let size = encoder.add(
-            storage, summary, channel: id, segment: active.first,
-            storeMark: UInt32(truncatingIfNeeded: storeID),
+            storage, summary, channel: id, segment: first, storeMark: UInt32(truncatingIfNeeded: storeID),
             compresses: compresses, alignment: SegmentFile.alignment)
         try unsafe fileSystem.write(
-            file, UnsafeRawBufferPointer(start: encoder.base, count: size), at: Int(active.size))
-        let location = BlockLocation(segment: active.first, offset: active.size, size: UInt32(size))
-        active.blocks.append(SegmentFile.Block(summary: summary, offset: active.size, size: UInt32(size)))
-        active.size += UInt64(size)
+            file, UnsafeRawBufferPointer(start: encoder.base, count: size), at: Int(offset))
+        let location = BlockLocation(segment: first, offset: offset, size: UInt32(size))
+        channels[id]?.active?.blocks.append(
+            SegmentFile.Block(summary: summary, offset: offset, size: UInt32(size)))
+        channels[id]?.active?.size += UInt64(size)
         bytesWritten += UInt64(size)
-        channel.active = active
-        channels[id] = channel
-        if Int(active.size) >= segmentBytes {
+        if Int(offset) + size >= segmentBytes {
             do throws(FileError) {
                 try seal(id)
             } catch {
