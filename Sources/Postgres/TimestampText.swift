@@ -1,9 +1,9 @@
 /// The ISO text of points in time as PostgreSQL writes and reads it with `DateStyle = ISO`.
 ///
 /// `2026-11-24 07:00:00.123456+05:30`; years beyond 9999 have more digits, years before 1 end in ` BC`.
-enum TimestampText {
+package enum TimestampText {
     /// Microseconds since 1970 in UTC; `nil` when the text is no such time (`infinity` among them).
-    static func microseconds(_ text: String) -> Int64? {
+    package static func microseconds(_ text: String) -> Int64? {
         var scanner = DigitScanner(Array(text.utf8)[...])
         guard let year = scanner.number(), scanner.skip("-"), let month = scanner.number(),
             scanner.skip("-"), let day = scanner.number(), scanner.skip(" "),
@@ -40,7 +40,7 @@ enum TimestampText {
     }
 
     /// The text of microseconds since 1970.
-    static func write(microseconds: Int64) -> String {
+    package static func write(microseconds: Int64) -> String {
         let (days, rest) = microseconds.flooredDivision(by: 86_400_000_000)
         let date = CivilDate(days: Int(days))
         let seconds = Int(rest / 1_000_000)
@@ -57,13 +57,13 @@ enum TimestampText {
 }
 
 /// A day of the proleptic Gregorian calendar; years are astronomical (0 is 1 BC).
-struct CivilDate {
-    var year: Int
-    var month: Int
-    var day: Int
+package struct CivilDate {
+    package var year: Int
+    package var month: Int
+    package var day: Int
 
     /// The date that many days after 1970-01-01.
-    init(days: Int) {
+    package init(days: Int) {
         // Years are counted from March, so that the leap day is the last of its year, in eras of 400 years.
         let shifted = days + 719_468
         let era = shifted.flooredDivision(by: 146_097).quotient
@@ -77,7 +77,7 @@ struct CivilDate {
     }
 
     /// Days since 1970-01-01.
-    static func days(year: Int, month: Int, day: Int) -> Int {
+    package static func days(year: Int, month: Int, day: Int) -> Int {
         let shiftedYear = month <= 2 ? year - 1 : year
         let era = shiftedYear.flooredDivision(by: 400).quotient
         let yearOfEra = shiftedYear - era * 400

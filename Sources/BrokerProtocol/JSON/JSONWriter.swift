@@ -69,6 +69,12 @@ public struct JSONWriter: Sendable {
         bytes.append(contentsOf: (value ? "true" : "false").utf8)
     }
 
+    /// A member that is `null`.
+    public mutating func nullField(_ key: String) {
+        begin(key)
+        bytes.append(contentsOf: "null".utf8)
+    }
+
     // MARK: Elements of an array
 
     /// A string element.
@@ -125,6 +131,8 @@ public struct JSONWriter: Sendable {
 
     private mutating func append(string: String) {
         bytes.append(UInt8(ascii: "\""))
+        defer { bytes.append(UInt8(ascii: "\"")) }
+        if string.utf8.allSatisfy(Self.isPlain) { return bytes.append(contentsOf: string.utf8) }
         for scalar in string.unicodeScalars {
             switch scalar {
             case "\"": bytes.append(contentsOf: "\\\"".utf8)
@@ -140,6 +148,14 @@ public struct JSONWriter: Sendable {
             default: bytes.append(contentsOf: UTF8.encode(scalar).map { Array($0) } ?? [])
             }
         }
-        bytes.append(UInt8(ascii: "\""))
+    }
+
+    /// Whether a byte is written as it is: an ASCII character that needs no escape.
+    private static func isPlain(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "<"), UInt8(ascii: ">"), UInt8(ascii: "&"):
+            false
+        default: byte >= 0x20 && byte < 0x80
+        }
     }
 }
