@@ -30,12 +30,24 @@ let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let argumentParser: Target.Dependency =
     .product(name: "ArgumentParser", package: "swift-argument-parser")
+// The services alone use these: they would triple the broker's build and double its memory.
+let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
+let httpClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
+let serviceLifecycle: Target.Dependency =
+    .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let hummingbirdCore: Target.Dependency = .product(name: "HummingbirdCore", package: "hummingbird")
+let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
+let nioHTTPTypes: Target.Dependency = .product(name: "NIOHTTPTypes", package: "swift-nio-extras")
+let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
+let jwtKit: Target.Dependency = .product(name: "JWTKit", package: "jwt-kit")
 
 let package = Package(
     name: "devpie-client-backend",
     products: [
         .executable(name: "broker", targets: ["BrokerCommand"]),
         .executable(name: "migrate", targets: ["MigrateCommand"]),
+        .executable(name: "users", targets: ["UsersCommand"]),
+        .executable(name: "projects", targets: ["ProjectsCommand"]),
         .library(name: "Postgres", targets: ["Postgres"]),
         .library(name: "Migrate", targets: ["Migrate"]),
     ],
@@ -43,6 +55,13 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/vapor/jwt-kit", from: "5.7.1"),
     ],
     targets: [
         .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
@@ -79,6 +98,31 @@ let package = Package(
             name: "PostgresBenchmark", dependencies: ["Postgres"], path: "Benchmarks/Postgres",
             exclude: ["run.sh"], swiftSettings: strict),
 
+        // The services: a library each, which tests start in their own process, and a command of one line.
+        .target(
+            name: "ServicesCore",
+            dependencies: [
+                "BrokerClient", "BrokerProtocol", "Flags", "Postgres", hummingbird, httpClient, jwtKit,
+                logging,
+                nioCore, hummingbirdCore, httpTypes, nioHTTPTypes, serviceLifecycle, unixSignals,
+            ],
+            path: "Sources/Services/Core", swiftSettings: strict),
+        .target(
+            name: "UsersService", dependencies: ["ServicesCore"], path: "Sources/Services/Users",
+            exclude: ["Command", "Migrations"], resources: [.embedInCode("openapi.yaml")],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "UsersCommand", dependencies: ["ServicesCore", "UsersService"],
+            path: "Sources/Services/Users/Command",
+            swiftSettings: strict),
+        .target(
+            name: "ProjectsService", dependencies: ["ServicesCore"], path: "Sources/Services/Projects",
+            exclude: ["Command", "Migrations"], resources: [.embedInCode("openapi.yaml")],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "ProjectsCommand", dependencies: ["ProjectsService", "ServicesCore"],
+            path: "Sources/Services/Projects/Command", swiftSettings: strict),
+
         .testTarget(name: "FlagsTests", dependencies: ["Flags"], swiftSettings: tests),
         .testTarget(
             name: "BrokerProtocolTests", dependencies: ["BrokerProtocol"], exclude: ["Fixtures"],
@@ -112,5 +156,23 @@ let package = Package(
             name: "MigrateCommandTests",
             dependencies: ["MigrateCommand", "Migrate", "Postgres", "PostgresCluster"],
             swiftSettings: tests),
+        // What tests of services start beside them: a token issuer, a broker, a database with its migrations.
+        .target(
+            name: "ServicesTesting",
+            dependencies: [
+                "ServicesCore", "Broker", "BrokerClient", "BrokerLog", "BrokerProtocol", "Flags", "Migrate",
+                "Postgres", "PostgresCluster", hummingbird, httpClient, jwtKit, logging, nioCore,
+                .product(name: "CryptoExtras", package: "swift-crypto"),
+            ],
+            path: "Tests/ServicesTesting", swiftSettings: tests),
+        .testTarget(
+            name: "ServicesCoreTests", dependencies: ["ServicesCore", "ServicesTesting"],
+            path: "Tests/Services/Core", swiftSettings: tests),
+        .testTarget(
+            name: "UsersServiceTests", dependencies: ["UsersService", "ServicesTesting"],
+            path: "Tests/Services/Users", swiftSettings: tests),
+        .testTarget(
+            name: "ProjectsServiceTests", dependencies: ["ProjectsService", "ServicesTesting"],
+            path: "Tests/Services/Projects", swiftSettings: tests),
     ]
 )

@@ -9,7 +9,7 @@ CREATE TABLE inbox (
 CREATE TABLE tombstones (
   kind VARCHAR(32), id VARCHAR(36), deleted_at TIMESTAMP WITHOUT TIME ZONE DEFAULT (NOW() AT TIME ZONE 'utc'), PRIMARY KEY (kind, id));
 CREATE TABLE parked (
-  consumer VARCHAR(64), event_id VARCHAR(36), channel VARCHAR(255) NOT NULL, payload BYTEA NOT NULL,
+  consumer VARCHAR(64), event_id VARCHAR(36), channel VARCHAR(255) NOT NULL, sequence BIGINT NOT NULL, payload BYTEA NOT NULL,
   reason TEXT NOT NULL, first_seen TIMESTAMP WITHOUT TIME ZONE DEFAULT (NOW() AT TIME ZONE 'utc'), PRIMARY KEY (consumer, event_id));
 CREATE TABLE dead_letters (
   consumer VARCHAR(64), channel VARCHAR(255), sequence BIGINT, payload BYTEA NOT NULL, reason TEXT NOT NULL,

@@ -1,0 +1,113 @@
+import Postgres
+import Synchronization
+
+/// The service's own database. Every statement goes through here, so that it is counted.
+public struct Database: Sendable {
+    /// The connections.
+    public let pool: PostgresPool
+
+    /// A database over a pool.
+    public init(_ pool: PostgresPool) { self.pool = pool }
+
+    /// Runs one statement by itself.
+    ///
+    /// - Throws: `PostgresError`, `CancellationError`.
+    @discardableResult
+    nonisolated(nonsending)
+        public func query(_ query: PostgresQuery) async throws -> PostgresResult
+    {
+        try await pool.withConnection { try await Transaction($0).query(query) }
+    }
+
+    /// Runs `body` in a transaction, again after a serialization failure or a deadlock: it must be fit to run twice.
+    ///
+    /// - Throws: What `body` throws, after a rollback; `PostgresError`.
+    @discardableResult
+    nonisolated(nonsending)
+        public func transaction<Value>(
+            _ body: nonisolated(nonsending) (Transaction) async throws -> Value
+        ) async throws -> Value
+    {
+        try await pool.withTransaction(attempts: 3) { connection in
+            // BEGIN and COMMIT are statements too.
+            StatementCount.current?.add(2)
+            return try await body(Transaction(connection))
+        }
+    }
+
+    /// Asks for a sign of life: `SELECT true`.
+    ///
+    /// - Throws: When there is none.
+    nonisolated(nonsending)
+        public func check() async throws
+    {
+        try await query("SELECT true")
+    }
+}
+
+/// A connection as handlers see it, in a transaction or for one statement.
+public struct Transaction: Sendable {
+    let connection: PostgresConnection
+
+    init(_ connection: PostgresConnection) { self.connection = connection }
+
+    /// Runs a statement.
+    ///
+    /// - Throws: `PostgresError`, `CancellationError`.
+    @discardableResult
+    nonisolated(nonsending)
+        public func query(_ query: PostgresQuery) async throws -> PostgresResult
+    {
+        StatementCount.current?.add(1)
+        return try await connection.query(query)
+    }
+}
+
+/// Counts the statements of one request.
+public final class StatementCount: Sendable {
+    /// The counter of the request under way.
+    @TaskLocal public static var current: StatementCount?
+
+    private let count = Atomic(0)
+
+    /// Nothing counted yet.
+    public init() {}
+
+    /// The statements so far.
+    public var value: Int { count.load(ordering: .relaxed) }
+
+    func add(_ number: Int) { count.add(number, ordering: .relaxed) }
+}
+
+extension PostgresError {
+    /// Whether the database cannot be used now, whatever is asked: it is away, starting, stopping, or too slow.
+    public var isUnavailable: Bool {
+        switch code {
+        case .connectionFailed, .connectionLost, .timedOut, .poolExhausted, .poolClosed: true
+        // 57P01–57P03: stopping, crashed, starting; 53300: too many connections; 25006: a standby.
+        case .server: ["57P01", "57P02", "57P03", "53300", "25006"].contains(sqlState)
+        default: false
+        }
+    }
+
+    /// Whether the same statement with the same values will always fail: a value does not fit (class 22) or breaks a
+    /// constraint (class 23).
+    public var isPermanent: Bool {
+        guard let sqlState else { return code == .misuse }
+        return sqlState.hasPrefix("22") || sqlState.hasPrefix("23")
+    }
+}
+
+extension Database {
+    /// Lends one connection for several statements that need no transaction.
+    ///
+    /// - Throws: What `body` throws; `PostgresError`.
+    @discardableResult
+    nonisolated(nonsending)
+        public func session<Value>(
+            _ body: nonisolated(nonsending) (Transaction) async throws -> Value
+        ) async throws -> Value
+    {
+        try await pool.withConnection { try await body(Transaction($0)) }
+    }
+}

@@ -1,0 +1,163 @@
+import HTTPTypes
+import Hummingbird
+import Logging
+import NIOCore
+import Postgres
+
+// The order is that of services.md 6.3: log → CORS → trace id → errors → (in the route) authentication → handler.
+
+/// One structured line and the numbers of every request: no query string, no token, no body.
+struct RequestLogMiddleware: RouterMiddleware {
+    let logger: Logger
+    let metrics: Metrics
+    let clock: ServiceClock
+
+    func handle(
+        _ request: Request, context: ServiceContext, next: (Request, ServiceContext) async throws -> Response
+    ) async throws -> Response {
+        let start = clock.monotonic()
+        let statements = StatementCount()
+        var context = context
+        let given = TraceID(request.headers)
+        context.traceID = given.text
+        context.logger = logger
+        context.logger[metadataKey: "trace_id"] = "\(given.text)"
+        let response = try await StatementCount.$current.withValue(statements) {
+            try await next(request, context)
+        }
+        let elapsed = clock.monotonic() - start
+        // A path that is no route is not kept: it would be a label, and a line, of the caller's choice.
+        let route = context.endpointPath.flatMap { $0 == "NotFound" ? nil : $0 } ?? "(none)"
+        let method = RequestLogMiddleware.label(request.method)
+        let status = String(response.status.code)
+        metrics.add(.requests, 1, ["method": method, "route": route, "status": status])
+        metrics.observe(
+            .requestDuration, elapsed.seconds, ["method": method, "route": route, "status": status])
+        metrics.observe(.requestStatements, Double(statements.value), ["method": method, "route": route])
+        var line = context.logger
+        line[metadataKey: "status"] = .stringConvertible(response.status.code)
+        line[metadataKey: "method"] = "\(method)"
+        line[metadataKey: "path"] = "\(route)"
+        line[metadataKey: "remote"] = "\(context.remoteAddress)"
+        line[metadataKey: "latency_ms"] = .stringConvertible((elapsed.seconds * 1e6).rounded() / 1e3)
+        if let userID = context.caller.userID { line[metadataKey: "user_id"] = "\(userID)" }
+        line.info("request")
+        return response
+    }
+
+    /// The methods of HTTP by name; what a client made up is one label.
+    private static func label(_ method: HTTPRequest.Method) -> String {
+        switch method {
+        case .get, .head, .post, .put, .patch, .delete, .options, .trace, .connect: method.rawValue
+        default: "(other)"
+        }
+    }
+}
+
+extension Duration {
+    /// In seconds.
+    var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
+}
+
+/// Answers preflights and adds the headers of CORS to every answer, errors included (services.md 6.2).
+struct CORSMiddleware: RouterMiddleware {
+    let origins: Set<String>
+
+    private static let allowedHeaders =
+        "Authorization, Cache-Control, Content-Type, Strict-Transport-Security, Idempotency-Key, X-Trace-Id"
+    private static let allowedMethods = "OPTIONS, GET, POST, DELETE, PUT, PATCH"
+
+    func handle(
+        _ request: Request, context: ServiceContext, next: (Request, ServiceContext) async throws -> Response
+    ) async throws -> Response {
+        let origin = request.headers[.origin].flatMap { origins.contains($0) ? $0 : nil }
+        let isPreflight =
+            request.method == .options && request.headers[.origin] != nil
+            && request.headers[.accessControlRequestMethod] != nil
+        var response = isPreflight ? Response(status: .noContent) : try await next(request, context)
+        // Caches must not give one origin's answer to another.
+        response.headers.append(HTTPField(name: .vary, value: "Origin"))
+        if let origin {
+            response.headers[.accessControlAllowOrigin] = origin
+            response.headers[.accessControlAllowCredentials] = "true"
+            if isPreflight {
+                response.headers[.accessControlAllowHeaders] = Self.allowedHeaders
+                response.headers[.accessControlAllowMethods] = Self.allowedMethods
+                response.headers[.accessControlMaxAge] = "600"
+            } else {
+                response.headers[.accessControlExposeHeaders] = "X-Trace-Id, X-View-Position"
+            }
+        }
+        return response
+    }
+}
+
+/// Gives the caller the trace id of the request.
+struct TraceIDMiddleware: RouterMiddleware {
+    func handle(
+        _ request: Request, context: ServiceContext, next: (Request, ServiceContext) async throws -> Response
+    ) async throws -> Response {
+        var response = try await next(request, context)
+        response.headers[.traceID] = context.traceID
+        return response
+    }
+}
+
+/// Turns whatever was thrown into an answer of the common shape.
+struct ErrorMiddleware: RouterMiddleware {
+    let table: RouteTable
+
+    func handle(
+        _ request: Request, context: ServiceContext, next: (Request, ServiceContext) async throws -> Response
+    ) async throws -> Response {
+        do {
+            return try await next(request, context)
+        } catch {
+            let error = answer(to: error, request, context)
+            return Self.response(to: error, isHead: request.method == .head)
+        }
+    }
+
+    static func response(to error: RequestError, isHead: Bool) -> Response {
+        let body = error.body
+        var headers = error.headers
+        headers[.contentType] = "application/json"
+        headers[.contentLength] = String(body.count)
+        return Response(
+            status: error.status, headers: headers,
+            body: isHead ? ResponseBody() : ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
+    }
+
+    private func answer(
+        to error: any Error, _ request: Request, _ context: ServiceContext
+    ) -> RequestError {
+        switch error {
+        case let error as RequestError: return error
+        case is RequestTimeout:
+            return RequestError(
+                .requestTimeout, "the request did not arrive in time", headers: [.connection: "close"])
+        case let error as HTTPError where error.status == .notFound:
+            return notFound(request.uri.path)
+        case let error as PostgresError where error.isUnavailable:
+            context.logger.error("the database is not available", metadata: ["error": "\(error)"])
+            return .unavailable("database unavailable")
+        case let error as HTTPError:
+            return RequestError(error.status, error.body ?? error.status.reasonPhrase)
+        default:
+            context.logger.error("a request failed", metadata: ["error": "\(error)"])
+            return RequestError(.internalServerError, "Internal Server Error")
+        }
+    }
+
+    private func notFound(_ path: String) -> RequestError {
+        let methods = table.methods(of: path)
+        if methods.isEmpty { return RequestError(.notFound, "no such path") }
+        return RequestError(
+            .methodNotAllowed, "method not allowed", headers: [.allow: methods.joined(separator: ", ")])
+    }
+}
+
+extension HTTPField.Name {
+    /// `X-Trace-Id`.
+    static let traceID = Self("X-Trace-Id") ?? .from
+}

@@ -1,0 +1,81 @@
+import Synchronization
+
+/// Wakes one waiting task; a signal that nobody waits for is kept, several are one.
+final class WakeUp: Sendable {
+    private struct State {
+        var isSignalled = false
+        var waiter: CheckedContinuation<Void, Never>?
+    }
+
+    private let state = Mutex(State())
+
+    func signal() {
+        let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
+            state.isSignalled = state.waiter == nil
+            defer { state.waiter = nil }
+            return state.waiter
+        }
+        waiter?.resume()
+    }
+
+    /// Returns at the next signal, or when the task is cancelled. One task may wait at a time.
+    func wait() async {
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let isOver = state.withLock { state in
+                    if state.isSignalled || Task.isCancelled {
+                        state.isSignalled = false
+                        return true
+                    }
+                    precondition(state.waiter == nil, "one task waits: a second would never be woken")
+                    state.waiter = continuation
+                    return false
+                }
+                if isOver { continuation.resume() }
+            }
+        } onCancel: {
+            signal()
+        }
+    }
+}
+
+/// Collects the acknowledgements of a batch.
+final class Acknowledgements: Sendable {
+    private struct State {
+        var results: [String??]
+        var missing: Int
+        var waiter: CheckedContinuation<[String?], Never>?
+    }
+
+    private let state: Mutex<State>
+
+    init(count: Int) {
+        state = Mutex(State(results: Array(repeating: nil, count: count), missing: count))
+    }
+
+    /// Notes the outcome of one publish: nil for stored, else why not. The first outcome counts.
+    func complete(_ index: Int, _ failure: String?) {
+        let (waiter, results) = state.withLock {
+            state -> (CheckedContinuation<[String?], Never>?, [String?]) in
+            guard state.results[index] == nil else { return (nil, []) }
+            state.results[index] = .some(failure)
+            state.missing -= 1
+            guard state.missing == 0 else { return (nil, []) }
+            defer { state.waiter = nil }
+            return (state.waiter, state.results.map { $0 ?? nil })
+        }
+        waiter?.resume(returning: results)
+    }
+
+    /// Returns when every outcome is known.
+    func all() async -> [String?] {
+        await withCheckedContinuation { continuation in
+            let results = state.withLock { state -> [String?]? in
+                if state.missing == 0 { return state.results.map { $0 ?? nil } }
+                state.waiter = continuation
+                return nil
+            }
+            if let results { continuation.resume(returning: results) }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+import Synchronization
+
+/// The numbers of a service, written as Prometheus text by `/metrics` of the debug listener.
+///
+/// One lock over a dictionary: a request touches it three times, which is nothing beside its SQL.
+public final class Metrics: Sendable {
+    /// What a number is.
+    public enum Kind: String, Sendable {
+        /// Only rises.
+        case counter
+        /// Goes up and down.
+        case gauge
+        /// Counts observations by upper bounds.
+        case histogram
+    }
+
+    /// A number of a service: its name, its help line, and what it is.
+    public struct Metric: Hashable, Sendable {
+        /// The name, with its unit at the end: `http_request_duration_seconds`.
+        public let name: String
+        /// One line for `# HELP`.
+        public let help: String
+        /// What it is.
+        public let kind: Kind
+        /// The upper bounds of a histogram, rising.
+        public let bounds: [Double]
+
+        /// A metric.
+        public init(_ name: String, _ kind: Kind, _ help: String, bounds: [Double] = []) {
+            self.name = name
+            self.help = help
+            self.kind = kind
+            self.bounds = bounds
+        }
+    }
+
+    private struct Histogram: Sendable {
+        var counts: [Int]
+        var count = 0
+        var sum = 0.0
+    }
+
+    private struct Series: Sendable {
+        var values: [String: Double] = [:]
+        var histograms: [String: Histogram] = [:]
+    }
+
+    private let series = Mutex<[Metric: Series]>([:])
+
+    /// No numbers yet.
+    public init() {}
+
+    /// Adds to a counter.
+    ///
+    /// - Parameter labels: Pairs of name and value, always in the same order for one metric.
+    public func add(_ metric: Metric, _ amount: Double = 1, _ labels: KeyValuePairs<String, String> = [:]) {
+        let key = Self.text(labels)
+        series.withLock { $0[metric, default: Series()].values[key, default: 0] += amount }
+    }
+
+    /// Sets a gauge.
+    public func set(_ metric: Metric, _ value: Double, _ labels: KeyValuePairs<String, String> = [:]) {
+        let key = Self.text(labels)
+        series.withLock { $0[metric, default: Series()].values[key] = value }
+    }
+
+    /// Counts an observation of a histogram.
+    public func observe(_ metric: Metric, _ value: Double, _ labels: KeyValuePairs<String, String> = [:]) {
+        let key = Self.text(labels)
+        series.withLock { all in
+            var histogram =
+                all[metric, default: Series()].histograms[key]
+                ?? Histogram(counts: Array(repeating: 0, count: metric.bounds.count))
+            if let index = metric.bounds.firstIndex(where: { value <= $0 }) { histogram.counts[index] += 1 }
+            histogram.count += 1
+            histogram.sum += value
+            all[metric, default: Series()].histograms[key] = histogram
+        }
+    }
+
+    /// The value of a counter or gauge; 0 when it was never touched.
+    public func value(_ metric: Metric, _ labels: KeyValuePairs<String, String> = [:]) -> Double {
+        let key = Self.text(labels)
+        return series.withLock { $0[metric]?.values[key] ?? 0 }
+    }
+
+    /// How many observations a histogram has, and their sum.
+    public func observations(
+        _ metric: Metric, _ labels: KeyValuePairs<String, String> = [:]
+    ) -> (count: Int, sum: Double) {
+        let key = Self.text(labels)
+        return series.withLock { all in
+            let histogram = all[metric]?.histograms[key]
+            return (histogram?.count ?? 0, histogram?.sum ?? 0)
+        }
+    }
+
+    /// All of it in Prometheus's text format (version 0.0.4).
+    public var prometheusText: String {
+        let all = series.withLock { $0 }
+        var text = ""
+        for (metric, series) in all.sorted(by: { $0.key.name < $1.key.name }) {
+            text += "# HELP \(metric.name) \(metric.help)\n# TYPE \(metric.name) \(metric.kind.rawValue)\n"
+            for (labels, value) in series.values.sorted(by: { $0.key < $1.key }) {
+                text += "\(metric.name)\(labels.isEmpty ? "" : "{\(labels)}") \(Self.text(value))\n"
+            }
+            for (labels, histogram) in series.histograms.sorted(by: { $0.key < $1.key }) {
+                let prefix = labels.isEmpty ? "" : labels + ","
+                var total = 0
+                for (bound, count) in zip(metric.bounds, histogram.counts) {
+                    total += count
+                    text += "\(metric.name)_bucket{\(prefix)le=\"\(Self.text(bound))\"} \(total)\n"
+                }
+                let suffix = labels.isEmpty ? "" : "{\(labels)}"
+                text += "\(metric.name)_bucket{\(prefix)le=\"+Inf\"} \(histogram.count)\n"
+                text += "\(metric.name)_sum\(suffix) \(Self.text(histogram.sum))\n"
+                text += "\(metric.name)_count\(suffix) \(histogram.count)\n"
+            }
+        }
+        return text
+    }
+
+    private static func text(_ value: Double) -> String {
+        value == value.rounded() && value.magnitude < 1e15 ? String(Int(value)) : String(value)
+    }
+
+    private static func text(_ labels: KeyValuePairs<String, String>) -> String {
+        labels.map { name, value in
+            var escaped = ""
+            for scalar in value.unicodeScalars {
+                switch scalar {
+                case "\\": escaped += "\\\\"
+                case "\"": escaped += "\\\""
+                case "\n": escaped += "\\n"
+                default: escaped.unicodeScalars.append(scalar)
+                }
+            }
+            return "\(name)=\"\(escaped)\""
+        }.joined(separator: ",")
+    }
+}
