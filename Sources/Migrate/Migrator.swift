@@ -204,7 +204,8 @@ public struct Migrator: Sendable {
                 toolVersion: options.toolVersion)
         }
         do {
-            try await database.run(body, path: path, isInTransaction: isTransactional)
+            // Handed over: a large file is in memory once, and once more in libpq.
+            try await database.run(consume body, path: path, isInTransaction: isTransactional)
         } catch var error as MigrationError {
             await database.rollBack()
             if keepsHistory { await noteFailure(entry("failed")) }

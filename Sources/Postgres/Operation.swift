@@ -45,6 +45,12 @@ final class Operation: @unchecked Sendable {
     var cancelReason: CancelReason?
     /// The server has said all about it.
     var hasEnded = false
+    /// Nothing more will happen: `outcome` is what its caller gets.
+    var isComplete = false
+    /// Its task was cancelled before the session had it.
+    var isCancelledEarly = false
+    /// Nanoseconds of `MonotonicClock` at which it was sent.
+    var sentAt: UInt64 = 0
     var timer: UInt64?
     var isCopyingOut = false
 
@@ -70,6 +76,7 @@ final class Operation: @unchecked Sendable {
 
     /// What to tell the caller.
     var outcome: Outcome {
+        if isCancelledEarly { return .failure(CancellationError()) }
         guard let failure else { return .success(results) }
         if failure.sqlState == "57014" {
             switch cancelReason {

@@ -56,7 +56,7 @@ extension PostgresConnection {
         let operation = Operation(
             .statement(PostgresStatement(query)), mode: .stream,
             timeout: timeout ?? session.configuration.queryTimeout)
-        session.submit(operation, nil)
+        session.submit(operation)
         do {
             let value = try await body(PostgresRows(session: session, operation: operation))
             await drain(operation)

@@ -111,6 +111,8 @@ extension Session {
         guard let operation = current, operation.hasEnded, cancelsInFlight == 0 else { return }
         if let graceTimer { poller.callOff(graceTimer) }
         graceTimer = nil
+        answersSoon = MonotonicClock.now &- operation.sentAt < Self.watchTime
+        lockedLeaveToPoller()
         current = nil
         lockedComplete(operation)
         lockedSendNext()
@@ -119,6 +121,7 @@ extension Session {
     /// Tells the caller how the operation ended.
     func lockedComplete(_ operation: Operation) {
         operation.hasEnded = true
+        operation.isComplete = true
         if let timer = operation.timer { poller.callOff(timer) }
         operation.timer = nil
         if operation.mode == .stream {

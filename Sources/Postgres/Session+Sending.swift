@@ -10,10 +10,10 @@ extension Session {
     {
         let outcome: Operation.Outcome
         if isShielded {
-            outcome = await withCheckedContinuation { submit(operation, $0) }
+            outcome = await carryOut(operation)
         } else {
             outcome = await withTaskCancellationHandler {
-                await withCheckedContinuation { submit(operation, $0) }
+                await carryOut(operation)
             } onCancel: {
                 cancel(operation, .task)
             }
@@ -21,21 +21,46 @@ extension Session {
         return try outcome.get()
     }
 
-    func submit(_ operation: Operation, _ continuation: CheckedContinuation<Operation.Outcome, Never>?) {
-        withLock {
-            operation.continuation = continuation
-            if operation.cancelReason != nil {
-                // Cancelled before it was given to the session.
-                operation.streamEnd = .failure(CancellationError())
-                continuation?.resume(returning: .failure(CancellationError()))
-                return
-            }
-            guard phase == .open else {
-                operation.failure = closeReason
-                return lockedComplete(operation)
-            }
-            if current == nil { lockedSend(operation) } else { queue.append(operation) }
+    nonisolated(nonsending)
+        private func carryOut(_ operation: Operation) async -> Operation.Outcome
+    {
+        if withLock({ lockedSubmit(operation, mayWatch: true) }) {
+            if let outcome = await lookForAnswer(to: operation) { return outcome }
         }
+        return await withCheckedContinuation { wait(for: operation, $0) }
+    }
+
+    /// Gives a stream to the session; its consumer waits for rows.
+    func submit(_ operation: Operation) {
+        withLock { _ = lockedSubmit(operation, mayWatch: false) }
+    }
+
+    /// Sends the operation or queues it. True: it was sent, and its caller watches for the answer itself.
+    private func lockedSubmit(_ operation: Operation, mayWatch: Bool) -> Bool {
+        if operation.cancelReason != nil {
+            // Cancelled before it was given to the session.
+            operation.isCancelledEarly = true
+            lockedComplete(operation)
+            return false
+        }
+        guard phase == .open else {
+            operation.failure = closeReason
+            lockedComplete(operation)
+            return false
+        }
+        guard current == nil else {
+            queue.append(operation)
+            return false
+        }
+        let watches = mayWatch && answersSoon && AnswerWatch.begin()
+        if watches {
+            isWatchedByCaller = true
+            lockedWatch(reading: false, writing: false)
+        }
+        lockedSend(operation)
+        // What could not be sent is complete already.
+        if current !== operation { lockedLeaveToPoller() }
+        return watches
     }
 
     /// Sends the next operations of the queue, as long as they end at once.
@@ -60,6 +85,7 @@ extension Session {
         }
         if operation.mode == .stream { unsafe PQsetSingleRowMode(pg) }
         current = operation
+        operation.sentAt = MonotonicClock.now
         if let timeout = operation.timeout {
             operation.timer = poller.schedule(at: MonotonicClock.after(timeout)) {
                 [weak self, weak operation] in
@@ -77,29 +103,30 @@ extension Session {
                 unsafe PQsendQuery(pg, bytes.baseAddress?.assumingMemoryBound(to: CChar.self))
             }
         case .statement(let statement):
-            isSent = try lockedWrite(statement)
+            try check(statement)
+            isSent = lockedWrite(statement, try ParameterBlock(statement.parameters))
         case .prepare(let name, let sql):
             try refuseNUL(sql)
             isSent = unsafe PQsendPrepare(pg, name, sql, 0, nil)
         case .pipeline(let statements):
             // Checked before anything is sent: half a pipeline cannot be taken back.
+            var blocks: [ParameterBlock] = []
+            blocks.reserveCapacity(statements.count)
             for statement in statements {
                 try check(statement)
-                _ = try ParameterBlock(statement.parameters)
+                blocks.append(try ParameterBlock(statement.parameters))
             }
             guard unsafe PQenterPipelineMode(pg) == 1 else { throw lockedSendError() }
-            for statement in statements {
-                guard try lockedWrite(statement) == 1 else { throw lockedSendError() }
+            for (statement, block) in zip(statements, blocks) {
+                guard lockedWrite(statement, block) == 1 else { throw lockedSendError() }
             }
             isSent = unsafe PQpipelineSync(pg)
         }
         guard isSent == 1 else { throw lockedSendError() }
     }
 
-    private func lockedWrite(_ statement: PostgresStatement) throws(PostgresError) -> Int32 {
-        try check(statement)
-        let block = try ParameterBlock(statement.parameters)
-        return unsafe block.withArrays { arrays in
+    private func lockedWrite(_ statement: PostgresStatement, _ block: ParameterBlock) -> Int32 {
+        unsafe block.withArrays { arrays in
             switch statement.text {
             case .sql(let sql):
                 unsafe PQsendQueryParams(
@@ -144,12 +171,12 @@ extension Session {
         case 0:
             if isWriteWanted {
                 isWriteWanted = false
-                lockedWatch(reading: true, writing: false)
+                if !isWatchedByCaller { lockedWatch(reading: true, writing: false) }
             }
         case 1:
             if !isWriteWanted {
                 isWriteWanted = true
-                lockedWatch(reading: true, writing: true)
+                if !isWatchedByCaller { lockedWatch(reading: true, writing: true) }
             }
         default: lockedLose()
         }

@@ -28,6 +28,10 @@ import Synchronization
     /// The descriptor that the poller watches, or -1.
     var watched: Int32 = -1
     var isWriteWanted = false
+    /// The caller of `current` looks at the socket; the poller does not.
+    var isWatchedByCaller = false
+    /// The last answer came while a caller would have watched for it.
+    var answersSoon = true
     var opening: CheckedContinuation<Void, any Error>?
     var openTimer: UInt64?
     /// Why the session is closed.
