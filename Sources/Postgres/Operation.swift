@@ -94,20 +94,25 @@ final class Operation: @unchecked Sendable {
     }
 }
 
-/// The parameters of one statement in the form that libpq takes: all bytes in one block, each value ending in NUL.
+/// The parameters of one statement, or of several, in the form that libpq takes: all bytes in one block, each value ending
+/// in NUL.
 struct ParameterBlock {
     private var bytes: ContiguousArray<UInt8> = []
     /// Where each value begins in `bytes`; `nil` is NULL.
     private var offsets: [Int?] = []
-    private(set) var types: [Oid] = []
+    private var types: [Oid] = []
     private var lengths: [Int32] = []
     private var formats: [Int32] = []
 
-    init(_ parameters: [PostgresParameter]) throws(PostgresError) {
+    /// Adds the parameters of a statement.
+    ///
+    /// - Returns: The places of its values in the block.
+    mutating func append(_ parameters: [PostgresParameter]) throws(PostgresError) -> Range<Int> {
         guard parameters.count <= 65_535 else {
             throw PostgresError(
                 .misuse, "a statement takes at most 65535 parameters, and this one has \(parameters.count)")
         }
+        let start = offsets.count
         for (index, parameter) in parameters.enumerated() {
             types.append(parameter.typeOID)
             switch parameter.payload {
@@ -139,6 +144,7 @@ struct ParameterBlock {
                 formats.append(1)
             }
         }
+        return start..<offsets.count
     }
 
     typealias Arrays = (
@@ -146,8 +152,9 @@ struct ParameterBlock {
         lengths: UnsafePointer<Int32>?, formats: UnsafePointer<Int32>?
     )
 
-    /// Calls `body` with pointers that are valid during the call.
-    func withArrays<Value>(_ body: (Arrays) -> Value) -> Value {
+    /// Calls `body` for each statement with pointers that are valid during the call, until it returns another than 1;
+    /// returns what the last call did.
+    func forEach(_ statements: [Range<Int>], _ body: (Int, Arrays) -> Int32) -> Int32 {
         unsafe bytes.withUnsafeBufferPointer { bytes in
             let base = unsafe UnsafeRawPointer(bytes.baseAddress)
             let values = unsafe offsets.map { offset in
@@ -157,11 +164,19 @@ struct ParameterBlock {
                 unsafe types.withUnsafeBufferPointer { types in
                     unsafe lengths.withUnsafeBufferPointer { lengths in
                         unsafe formats.withUnsafeBufferPointer { formats in
-                            unsafe body(
-                                (
-                                    Int32(values.count), types.baseAddress, values.baseAddress,
-                                    lengths.baseAddress, formats.baseAddress
-                                ))
+                            var result: Int32 = 1
+                            for (index, places) in statements.enumerated() where result == 1 {
+                                let start = places.lowerBound
+                                unsafe result = unsafe body(
+                                    index,
+                                    (
+                                        Int32(places.count), types.baseAddress?.advanced(by: start),
+                                        values.baseAddress?.advanced(by: start),
+                                        lengths.baseAddress?.advanced(by: start),
+                                        formats.baseAddress?.advanced(by: start)
+                                    ))
+                            }
+                            return result
                         }
                     }
                 }

@@ -104,37 +104,39 @@ extension Session {
             }
         case .statement(let statement):
             try check(statement)
-            isSent = lockedWrite(statement, try ParameterBlock(statement.parameters))
+            var block = ParameterBlock()
+            let places = try block.append(statement.parameters)
+            isSent = unsafe block.forEach([places]) { _, arrays in unsafe lockedWrite(statement, arrays) }
         case .prepare(let name, let sql):
             try refuseNUL(sql)
             isSent = unsafe PQsendPrepare(pg, name, sql, 0, nil)
         case .pipeline(let statements):
             // Checked before anything is sent: half a pipeline cannot be taken back.
-            var blocks: [ParameterBlock] = []
-            blocks.reserveCapacity(statements.count)
+            var block = ParameterBlock()
+            var places: [Range<Int>] = []
+            places.reserveCapacity(statements.count)
             for statement in statements {
                 try check(statement)
-                blocks.append(try ParameterBlock(statement.parameters))
+                places.append(try block.append(statement.parameters))
             }
             guard unsafe PQenterPipelineMode(pg) == 1 else { throw lockedSendError() }
-            for (statement, block) in zip(statements, blocks) {
-                guard lockedWrite(statement, block) == 1 else { throw lockedSendError() }
+            let isWritten = unsafe block.forEach(places) { index, arrays in
+                unsafe lockedWrite(statements[index], arrays)
             }
+            guard isWritten == 1 else { throw lockedSendError() }
             isSent = unsafe PQpipelineSync(pg)
         }
         guard isSent == 1 else { throw lockedSendError() }
     }
 
-    private func lockedWrite(_ statement: PostgresStatement, _ block: ParameterBlock) -> Int32 {
-        unsafe block.withArrays { arrays in
-            switch statement.text {
-            case .sql(let sql):
-                unsafe PQsendQueryParams(
-                    pg, sql, arrays.count, arrays.types, arrays.values, arrays.lengths, arrays.formats, 0)
-            case .prepared(let prepared):
-                unsafe PQsendQueryPrepared(
-                    pg, prepared.name, arrays.count, arrays.values, arrays.lengths, arrays.formats, 0)
-            }
+    private func lockedWrite(_ statement: PostgresStatement, _ arrays: ParameterBlock.Arrays) -> Int32 {
+        switch statement.text {
+        case .sql(let sql):
+            unsafe PQsendQueryParams(
+                pg, sql, arrays.count, arrays.types, arrays.values, arrays.lengths, arrays.formats, 0)
+        case .prepared(let prepared):
+            unsafe PQsendQueryPrepared(
+                pg, prepared.name, arrays.count, arrays.values, arrays.lengths, arrays.formats, 0)
         }
     }
 
