@@ -167,7 +167,7 @@ struct ParameterBlock {
                             var result: Int32 = 1
                             for (index, places) in statements.enumerated() where result == 1 {
                                 let start = places.lowerBound
-                                unsafe result = unsafe body(
+                                result = unsafe body(
                                     index,
                                     (
                                         Int32(places.count), types.baseAddress?.advanced(by: start),
