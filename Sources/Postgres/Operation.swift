@@ -36,6 +36,8 @@ final class Operation: @unchecked Sendable {
     private(set) var request: Request?
     let mode: Mode
     let timeout: Duration?
+    /// How long its caller may watch for the answer, in nanoseconds.
+    let watchTime: UInt64
 
     /// Who waits for the end. A stream has none: its consumer waits in `rowWaiter`.
     var continuation: CheckedContinuation<Outcome, Never>?
@@ -66,6 +68,9 @@ final class Operation: @unchecked Sendable {
         self.request = request
         self.mode = mode
         self.timeout = timeout
+        var further: UInt64 = 0
+        if case .pipeline(let statements) = request { further = UInt64(max(statements.count, 1) - 1) }
+        watchTime = min(Session.watchTime + further * Session.watchTimeOfNext, Session.longestWatchTime)
     }
 
     /// Hands the request over to be sent. A script may be many megabytes: libpq has its own copy then.

@@ -111,7 +111,7 @@ extension Session {
         guard let operation = current, operation.hasEnded, cancelsInFlight == 0 else { return }
         if let graceTimer { poller.callOff(graceTimer) }
         graceTimer = nil
-        answersSoon = MonotonicClock.now &- operation.sentAt < Self.watchTime
+        answersSoon = MonotonicClock.now &- operation.sentAt < operation.watchTime
         lockedLeaveToPoller()
         current = nil
         lockedComplete(operation)

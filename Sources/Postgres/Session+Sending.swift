@@ -2,6 +2,9 @@ import CLibPQ
 import Glibc
 
 extension Session {
+    /// Statements of a pipeline that are sent together.
+    private static let flushedStatements = 32
+
     /// Sends the operation, or queues it behind the one under way, and waits for its end.
     ///
     /// - Parameter isShielded: A cancelled task still carries it out: a rollback must not be left undone.
@@ -121,7 +124,9 @@ extension Session {
             }
             guard unsafe PQenterPipelineMode(pg) == 1 else { throw lockedSendError() }
             let isWritten = unsafe block.forEach(places) { index, arrays in
-                unsafe lockedWrite(statements[index], arrays)
+                // The server begins while the rest is being written.
+                if index > 0, index.isMultiple(of: Self.flushedStatements) { unsafe PQflush(pg) }
+                return unsafe lockedWrite(statements[index], arrays)
             }
             guard isWritten == 1 else { throw lockedSendError() }
             isSent = unsafe PQpipelineSync(pg)

@@ -10,8 +10,12 @@ import Synchronization
 // that to the poller. It gives its thread back between the looks, at most one caller of the process does it at a time,
 // and one that waited in vain does not do it again until an answer has been quick.
 extension Session {
-    /// How long a caller watches, in nanoseconds.
+    /// How long the caller of one statement watches, in nanoseconds.
     static let watchTime: UInt64 = 500_000
+    /// How much longer for each further statement of a pipeline.
+    static let watchTimeOfNext: UInt64 = 10_000
+    /// How long at most.
+    static let longestWatchTime: UInt64 = 2_000_000
     /// How long it does so before other tasks have their turn, in nanoseconds.
     private static let sliceTime: UInt64 = 50_000
 
@@ -20,7 +24,7 @@ extension Session {
         func lookForAnswer(to operation: Operation) async -> Operation.Outcome?
     {
         defer { AnswerWatch.end() }
-        let deadline = MonotonicClock.now + Self.watchTime
+        let deadline = MonotonicClock.now + operation.watchTime
         while true {
             let sliceEnd = MonotonicClock.now + Self.sliceTime
             while MonotonicClock.now < sliceEnd {
