@@ -145,6 +145,51 @@ import Testing
     }
 
     @Test(
+        "a file that came late is told by verify and status, once the history knows that it was passed over")
+    func late() async throws {
+        let sandbox = try await Sandbox(Sandbox.three.filter { !$0.key.hasPrefix("2") })
+        _ = try await sandbox.migrate("up", query: "x-history=true")
+        try sandbox.write("2_two.up.sql", "CREATE TABLE two ()")
+        try sandbox.write("2_two.down.sql", "DROP TABLE two")
+        let found = try await sandbox.migrate("verify", query: "x-history=true")
+        #expect(found.status == 1)
+        #expect(
+            found.output.contains(
+                "version 2: 2_two.up.sql came after a later version was applied, and up passes it over"))
+        let status = try await sandbox.migrate("status", query: "x-history=true")
+        #expect(status.output.contains("  2  two    out-of-order?\n"), "\(status.output)")
+        let unknown = try await sandbox.migrate("status")
+        #expect(unknown.output.contains("  2  two    applied\n"), "\(unknown.output)")
+    }
+
+    @Test("with -verbose names that are nearly migrations are told; without, nothing is")
+    func nearlyMigrations() async throws {
+        let sandbox = try await Sandbox([
+            "1_a.UP.sql": "SELECT 1", "V2_b.up.sql": "SELECT 1", "notes.txt": "",
+        ])
+        let told = try await sandbox.migrate("status", global: ["-verbose"])
+        #expect(
+            told.error.contains(
+                "warning: 1_a.UP.sql is no migration: up and down are written in small letters"))
+        #expect(
+            told.error.contains("warning: V2_b.up.sql is no migration: its name is not VERSION_NAME.up.sql"))
+        #expect(!told.error.contains("notes.txt"))
+        let silent = try await sandbox.migrate("status")
+        #expect(silent.error.isEmpty)
+    }
+
+    @Test("a lock that the original would not see is refused")
+    func otherLock() async throws {
+        let sandbox = try await Sandbox(Sandbox.three)
+        let refused = try await sandbox.migrate("up", query: "x-lock=table")
+        #expect(refused.status == 1)
+        #expect(
+            refused.error.contains("x-lock=table is not available: the lock is PostgreSQL's advisory lock"))
+        let tables = try await sandbox.tables()
+        #expect(tables.isEmpty)
+    }
+
+    @Test(
         "-wait and wait give up at the end of their time with the original's words, and at once on what waiting cannot mend"
     )
     func waiting() async throws {
