@@ -108,7 +108,11 @@ let package = Package(
             ],
             path: "Sources/Services/Core", swiftSettings: strict),
         .target(
-            name: "UsersService", dependencies: ["ServicesCore"], path: "Sources/Services/Users",
+            name: "UsersService",
+            dependencies: [
+                "ServicesCore", "BrokerProtocol", "Postgres", httpClient, logging, nioCore, nioHTTP1,
+            ],
+            path: "Sources/Services/Users",
             exclude: ["Command", "Migrations"], resources: [.embedInCode("openapi.yaml")],
             swiftSettings: strict),
         .executableTarget(
@@ -169,7 +173,12 @@ let package = Package(
             name: "ServicesCoreTests", dependencies: ["ServicesCore", "ServicesTesting"],
             path: "Tests/Services/Core", swiftSettings: tests),
         .testTarget(
-            name: "UsersServiceTests", dependencies: ["UsersService", "ServicesTesting"],
+            name: "UsersServiceTests",
+            dependencies: [
+                "UsersService", "ServicesCore", "ServicesTesting", "BrokerClient", "Postgres",
+                "PostgresCluster",
+                httpClient, logging, nioCore, nioHTTP1, nioPosix,
+            ],
             path: "Tests/Services/Users", swiftSettings: tests),
         .testTarget(
             name: "ProjectsServiceTests", dependencies: ["ProjectsService", "ServicesTesting"],

@@ -8,3 +8,13 @@ ALTER TABLE invites DROP declined_at;
 DROP INDEX memberships_team;
 DROP INDEX memberships_user_team;
 DROP INDEX users_email;
+ALTER TABLE invites ALTER read DROP NOT NULL, ALTER accepted DROP NOT NULL, ALTER expiration DROP NOT NULL;
+ALTER TABLE users ALTER email_verified DROP NOT NULL;
+ALTER TABLE memberships ALTER role DROP NOT NULL;
+DO $$
+DECLARE name text;
+BEGIN
+  FOREACH name IN ARRAY ARRAY['users', 'teams', 'memberships', 'invites', 'projects'] LOOP
+    EXECUTE format('ALTER TABLE %I ALTER created_at DROP NOT NULL, ALTER updated_at DROP NOT NULL', name);
+  END LOOP;
+END $$;

@@ -33,7 +33,28 @@ CREATE UNIQUE INDEX invites_undecided ON invites (user_id, team_id)
 CREATE INDEX invites_user ON invites (user_id);
 
 ALTER TABLE projects ADD team_updated_at TIMESTAMP WITHOUT TIME ZONE;
-UPDATE projects SET team_updated_at = created_at;
+UPDATE projects SET team_updated_at = coalesce(created_at, updated_at, now() AT TIME ZONE 'utc');
+ALTER TABLE projects ALTER team_updated_at SET NOT NULL;
 CREATE INDEX projects_team ON projects (team_id);
 -- The copy must not be lost because its owner's row is late.
 ALTER TABLE projects DROP CONSTRAINT projects_user_id_fkey;
+
+-- The original declared these nullable and always filled them; from here on they can be relied upon.
+UPDATE memberships SET role = 'viewer' WHERE role IS NULL;
+ALTER TABLE memberships ALTER role SET NOT NULL;
+UPDATE users SET email_verified = FALSE WHERE email_verified IS NULL;
+ALTER TABLE users ALTER email_verified SET NOT NULL;
+UPDATE invites SET read = coalesce(read, FALSE), accepted = coalesce(accepted, FALSE),
+  expiration = coalesce(expiration, created_at, now() AT TIME ZONE 'utc')
+WHERE read IS NULL OR accepted IS NULL OR expiration IS NULL;
+ALTER TABLE invites ALTER read SET NOT NULL, ALTER accepted SET NOT NULL, ALTER expiration SET NOT NULL;
+DO $$
+DECLARE name text;
+BEGIN
+  FOREACH name IN ARRAY ARRAY['users', 'teams', 'memberships', 'invites', 'projects'] LOOP
+    EXECUTE format('UPDATE %I SET created_at = coalesce(created_at, updated_at, now() AT TIME ZONE ''utc''),
+      updated_at = coalesce(updated_at, created_at, now() AT TIME ZONE ''utc'')
+      WHERE created_at IS NULL OR updated_at IS NULL', name);
+    EXECUTE format('ALTER TABLE %I ALTER created_at SET NOT NULL, ALTER updated_at SET NOT NULL', name);
+  END LOOP;
+END $$;
