@@ -161,4 +161,5 @@ class Backend:
         return True
 
     def wait_equal(self, timeout=None):
-        wait_until(lambda: self.is_quiet() and not self.differences(), "copies that equal their source", timeout)
+        wait_until(lambda: self.is_quiet() and not self.differences(), 
+                   lambda: f"copies that equal their source: {self.differences()[:3] or 'they do, but not all is handled'}", timeout)

@@ -143,7 +143,7 @@ class Database:
 
     def wait_value(self, expected, sql, *values):
         wait_until(lambda: self.value(sql, *values) == expected,
-                   f"{expected!r} from {sql} {values}, it is {self.value(sql, *values)!r}")
+                   lambda: f"{expected!r} from {sql} {values}, it is {self.value(sql, *values)!r}")
 
     def close(self):
         if self._connection is not None:
