@@ -9,7 +9,7 @@ import sys
 import tempfile
 
 from backend import Backend
-from postgres_cluster import PostgresCluster
+from postgres_cluster import ROOT, PostgresCluster
 
 EXAMPLES = os.environ.get("EXAMPLES", "30")
 SEED = os.environ.get("SEED") or str(random.SystemRandom().randrange(1_000_000))
@@ -35,7 +35,7 @@ def run(service, name, token, parameters):
         settings = os.path.join(directory, "schemathesis.toml")
         with open(settings, "w", encoding="utf-8") as file:
             file.write("[parameters]\n" + "".join(f'"path.{key}" = "{value}"\n' for key, value in parameters.items()))
-        command = [PROGRAM, "--config-file", settings, "run", f"{service.url}/api/v1/{name}/openapi.yaml", "--url", service.url,
+        command = [PROGRAM, "--config-file", settings, "run", f"{ROOT}/Sources/Services/{name.capitalize()}/openapi.yaml", "--url", service.url,
                    "--header", f"Authorization: Bearer {token}", "--checks", "all", "--max-examples", EXAMPLES,
                    "--seed", SEED, "--continue-on-failure", "--workers", "2", "--request-timeout", "20", "--no-color"]
         return subprocess.call(command, cwd=directory)
