@@ -31,7 +31,8 @@ class Backend:
         self.broker = BrokerProcess("-mc", "0", store="file", cluster=CLUSTER_ID, port=ports.get("broker"),
                                     monitoring_port=ports.get("broker-monitoring"),
                                     prefix=["setpriv", "--pdeathsig", "KILL"])
-        self.databases = {name: Database(cluster, cluster.create(name)) for name in ("users", "projects")}
+        self._created = {name: cluster.create(name) for name in ("users", "projects")}
+        self.databases = {name: Database(cluster, database) for name, database in self._created.items()}
         self.services = {}
         for name in services:
             self.services[name] = ServiceProcess(name, self.service_settings(name), wait=False, port=ports.get(name),
@@ -60,6 +61,8 @@ class Backend:
             service.close()
         for database in self.databases.values():
             database.close()
+        for name in self._created.values():
+            self.cluster.drop(name)
         self.broker.close()
         self.outside.close()
 

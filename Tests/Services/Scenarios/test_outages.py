@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
+from backend import Backend
 from broker_process import wait_until
 from event import MEMBERSHIP_CREATED, PROJECT_CREATED, PROJECT_UPDATED, envelope, go_time, project_created
 from postgres_cluster import PostgresCluster
@@ -140,9 +141,8 @@ def test_27_two_replicas_share_the_work(start, parallel):
         backend.services["users"] = first
 
 
-def test_29_the_database_is_away_for_a_while(start):
-    with PostgresCluster() as cluster:
-        backend = start(cluster=cluster)
+def test_29_the_database_is_away_for_a_while():
+    with PostgresCluster() as cluster, Backend(cluster) as backend:
         ann = backend.person("Ann")
         project = ann.project()
         team = ann.team(project)
