@@ -63,7 +63,7 @@ class PostgresCluster:
                 raise RuntimeError(f"{program} failed: {output.read()}")
 
     def start(self):
-        swift = "" if self.durable else "-c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+        swift = "" if self.durable else "-c fsync=off -c full_page_writes=off"
         self._run("pg_ctl", "-D", f"{self.directory}/data", "-l", f"{self.directory}/data/log", "-w", "-t", "60", "-o",
                   f"-p {self.port} -k {self.directory} -c listen_addresses=127.0.0.1 -c max_connections=300 "
                   f"-c shared_preload_libraries=pg_stat_statements -c pg_stat_statements.track=top {swift}",
