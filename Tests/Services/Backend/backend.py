@@ -28,9 +28,11 @@ class Backend:
         self.settings = settings or {}
         ports = ports or {}
         self.outside = OutsideSystems(ports.get("outside", 0))
-        self.broker = BrokerProcess("-mc", "0", store="file", cluster=CLUSTER_ID, port=ports.get("broker"),
+        # As in the manifests: a client that was killed is forgotten after some 15 s, and what it had goes to the others.
+        self.broker = BrokerProcess("-mc", "0", "-hbi", "5s", "-hbt", "5s", "-hbf", "2", "-SDV", store="file", cluster=CLUSTER_ID, port=ports.get("broker"),
                                     monitoring_port=ports.get("broker-monitoring"),
                                     prefix=["setpriv", "--pdeathsig", "KILL"])
+        #: What `close` drops.
         self._created = {name: cluster.create(name) for name in ("users", "projects")}
         self.databases = {name: Database(cluster, database) for name, database in self._created.items()}
         self.services = {}
@@ -164,5 +166,5 @@ class Backend:
         return True
 
     def wait_equal(self, timeout=None):
-        wait_until(lambda: self.is_quiet() and not self.differences(), 
+        wait_until(lambda: self.is_quiet() and not self.differences(),
                    lambda: f"copies that equal their source: {self.differences()[:3] or 'they do, but not all is handled'}", timeout)

@@ -149,7 +149,7 @@ def test_chaos(start):
 
 
 def verify(backend, workers):
-    backend.wait_equal(60)
+    backend.wait_equal(90)
     assert not [failure for worker in workers for failure in worker.failures]
     # What was acknowledged is there.
     rows = {row[0]: {"name": row[1], "description": row[2]}
