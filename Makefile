@@ -42,7 +42,7 @@ up: $(STAMPS)/build-packages $(STAMPS)/venv-services ## The whole backend on thi
 build: $(STAMPS)/build-packages ## Builds everything (debug), tests included.
 	@swift build --build-tests
 
-test: ## Lint, unit tests, simulation, conformance against real clients, kill tests, mutants.
+test: ## Lint, unit tests, simulation, real clients, kill tests, the services, mutants.
 	@.ci/test
 
 lint: $(STAMPS)/venv ## Format, rules that are cheap to check, container file.

@@ -39,14 +39,15 @@ def free_port():
 
 
 def wait_until(condition, what, timeout=None):
-    """Waits until `condition()` is true and returns its value; polls, and fails with `what`."""
+    """Waits until `condition()` is true and returns its value; polls, and fails with `what` (text, or a function that makes it)."""
     deadline = time.monotonic() + (timeout or PATIENCE)
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {timeout or PATIENCE} s for: {what}")
+            said = what() if callable(what) else what
+            raise AssertionError(f"waited {timeout or PATIENCE} s for: {said}")
         time.sleep(0.005)
 
 
@@ -129,7 +130,9 @@ class LoggedProcess:
                 self.process.kill()
                 self.process.wait()
         self._reader.join(PATIENCE)
-        self.process.stderr.close()
+        # What a crash leaves behind may still hold the other end: then closing would wait for it.
+        if not self._reader.is_alive():
+            self.process.stderr.close()
 
     def __enter__(self):
         return self

@@ -9,7 +9,7 @@ import sys
 import tempfile
 
 from backend import Backend
-from postgres_cluster import PostgresCluster
+from postgres_cluster import ROOT, PostgresCluster
 
 EXAMPLES = os.environ.get("EXAMPLES", "30")
 SEED = os.environ.get("SEED") or str(random.SystemRandom().randrange(1_000_000))
@@ -31,13 +31,18 @@ def present(backend, ann):
 
 
 def run(service, name, token, parameters):
+    # What a schema cannot say: 1.0 is an integer to it, and a columnOrder must have the names that the project has now.
+    excluded = ["positive_data_acceptance"]
+    if parameters:
+        # Ids that are laid down are not those of what was just made.
+        excluded.append("ensure_resource_availability")
     with tempfile.TemporaryDirectory() as directory:
         settings = os.path.join(directory, "schemathesis.toml")
         with open(settings, "w", encoding="utf-8") as file:
             file.write("[parameters]\n" + "".join(f'"path.{key}" = "{value}"\n' for key, value in parameters.items()))
-        command = [PROGRAM, "--config-file", settings, "run", f"{service.url}/api/v1/{name}/openapi.yaml", "--url", service.url,
-                   "--header", f"Authorization: Bearer {token}", "--checks", "all", "--max-examples", EXAMPLES,
-                   "--seed", SEED, "--continue-on-failure", "--workers", "2", "--request-timeout", "20", "--no-color"]
+        command = [PROGRAM, "--config-file", settings, "run", f"{ROOT}/Sources/Services/{name.capitalize()}/openapi.yaml", "--url", service.url,
+                   "--header", f"Authorization: Bearer {token}", "--checks", "all", "--exclude-checks", ",".join(excluded), "--max-examples", EXAMPLES,
+                   "--seed", SEED, "--continue-on-failure", "--workers", "1", "--request-timeout", "20", "--no-color"]
         return subprocess.call(command, cwd=directory)
 
 

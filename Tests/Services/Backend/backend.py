@@ -28,10 +28,13 @@ class Backend:
         self.settings = settings or {}
         ports = ports or {}
         self.outside = OutsideSystems(ports.get("outside", 0))
-        self.broker = BrokerProcess("-mc", "0", store="file", cluster=CLUSTER_ID, port=ports.get("broker"),
+        # As in the manifests: a client that was killed is forgotten after some 15 s, and what it had goes to the others.
+        self.broker = BrokerProcess("-mc", "0", "-hbi", "5s", "-hbt", "5s", "-hbf", "2", "-SDV", store="file", cluster=CLUSTER_ID, port=ports.get("broker"),
                                     monitoring_port=ports.get("broker-monitoring"),
                                     prefix=["setpriv", "--pdeathsig", "KILL"])
-        self.databases = {name: Database(cluster, cluster.create(name)) for name in ("users", "projects")}
+        #: What `close` drops.
+        self._created = {name: cluster.create(name) for name in ("users", "projects")}
+        self.databases = {name: Database(cluster, database) for name, database in self._created.items()}
         self.services = {}
         for name in services:
             self.services[name] = ServiceProcess(name, self.service_settings(name), wait=False, port=ports.get(name),
@@ -60,6 +63,8 @@ class Backend:
             service.close()
         for database in self.databases.values():
             database.close()
+        for name in self._created.values():
+            self.cluster.drop(name)
         self.broker.close()
         self.outside.close()
 
@@ -161,4 +166,5 @@ class Backend:
         return True
 
     def wait_equal(self, timeout=None):
-        wait_until(lambda: self.is_quiet() and not self.differences(), "copies that equal their source", timeout)
+        wait_until(lambda: self.is_quiet() and not self.differences(),
+                   lambda: f"copies that equal their source: {self.differences()[:3] or 'they do, but not all is handled'}", timeout)

@@ -139,10 +139,10 @@ class OutsideSystems:
         return {name: value for name, value in claims.items() if value is not None}
 
     def token(self, subject, user_id=None, key=None, headers=None, **changes):
-        """An access token as Auth0 issues it. A change to None leaves the claim out."""
+        """An access token as Auth0 issues it. A change to None leaves the claim or the header out."""
         key = key or self.keys[0]
-        return jwt.encode(self.claims(subject, user_id, **changes), key.private, key.algorithm,
-                          headers={"kid": key.kid} | (headers or {}))
+        sent = {name: value for name, value in ({"kid": key.kid} | (headers or {})).items() if value is not None}
+        return jwt.encode(self.claims(subject, user_id, **changes), key.private, key.algorithm, headers=sent)
 
     # What tests set and see
 

@@ -48,12 +48,19 @@ class Person:
     def sign_in(self, **changes):
         self.token = self.backend.outside.token(self.account.auth0_id, self.user_id, **changes)
 
+    def _session(self):
+        """A session for each thread, as requests' own is not for several."""
+        if getattr(self._local, "session", None) is None:
+            self._local.session = requests.Session()
+            self._local.session.trust_env = False
+        return self._local.session
+
+    def hang_up(self):
+        """Closes this thread's connections: the next request makes a new one."""
+        self._session().close()
+
     def request(self, method, path, body=None, data=None, headers=None, timeout=PATIENCE):
-        """One request; `path` is below /api/v1/. A session for each thread, as requests' own is not for several."""
-        session = getattr(self._local, "session", None)
-        if session is None:
-            session = self._local.session = requests.Session()
-            session.trust_env = False
+        """One request; `path` is below /api/v1/."""
         service = self.backend.services["users" if path.startswith("users") else "projects"]
         sent = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         if body is not None:
@@ -61,7 +68,7 @@ class Person:
             sent["Content-Type"] = "application/json"
         sent.update(headers or {})
         url = f"{service.url}/api/v1/{urllib.parse.quote(path, safe='/?&=%:')}"
-        return Reply(session.request(method, url, data=data, headers=sent, timeout=timeout))
+        return Reply(self._session().request(method, url, data=data, headers=sent, timeout=timeout))
 
     def _expecting(self, method, path, body=None, expect=None, **more):
         reply = self.request(method, path, body, **more)

@@ -26,7 +26,8 @@ class ServiceProcess(LoggedProcess):
     @property
     def environment(self):
         kept = {name: value for name, value in os.environ.items() if not name.startswith("API_")}
-        return kept | self.settings
+        # A backtrace takes longer than any test waits.
+        return kept | {"SWIFT_BACKTRACE": "enable=no"} | self.settings
 
     def command(self):
         # The process must not outlive the one that started it, even when that is killed.

@@ -35,7 +35,7 @@ def start(cluster):
     started = []
 
     def start(**options):
-        started.append(Backend(options.pop("cluster", cluster), **options))
+        started.append(Backend(cluster, **options))
         return started[-1]
 
     yield start

@@ -65,7 +65,7 @@ def test_17_moves(ann, project, columns):
     assert sorted(content(ann, project, columns[1])) == sorted([a["id"], b["id"]])
     reply = move(ann, a, columns[0], columns[2], expect=409)
     assert reply.json == {"error": "task is not in column"}
-    for order in ([a], [a, b, c], [c, c], [b, b, b]):
+    for order in ([a], [a, b], [a, b, b], [a, b, c, c]):
         assert move(ann, c, columns[0], columns[1], order, expect=400).json["error"]
     assert content(ann, project, columns[0]) == [c["id"]] and len(content(ann, project, columns[1])) == 2
     other = ann.project("Other")
@@ -118,7 +118,7 @@ def test_18_names_of_all_kinds(ann, name, prefix):
 def test_18_names_that_are_refused(ann, name):
     reply = ann.post("projects", {"name": name})
     assert reply.status == 400 and reply.json["error"], reply
-    if isinstance(name, str):
+    if isinstance(name, str) and "\u0000" not in name:
         assert reply.json["fields"][0]["field"] == "name"
     assert ann.get("projects", expect=200) == []
 

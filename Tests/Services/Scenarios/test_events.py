@@ -166,7 +166,7 @@ def test_28_dead_letters_are_listed_replayed_and_dropped(alone):
     assert backend.users_db.value("SELECT count(*)::int FROM dead_letters") == 0
     for wrong in (["replay", f"{PROJECT_CREATED}/99"], ["replay", "nothing"], ["bury"]):
         ended = dead_letters(backend, "users", *wrong)
-        assert ended.returncode != 0 and ended.stderr, ended
+        assert ended.returncode != 0 and ended.stderr + ended.stdout, ended
 
 
 def test_30_events_of_the_original_are_understood(alone):

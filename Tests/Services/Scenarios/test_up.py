@@ -48,8 +48,8 @@ def test_what_it_prints_works_and_it_leaves_nothing():
         assert process.wait(PATIENCE) == 0, "".join(text)
         alive = lambda: [pid for pid in started if os.path.exists(f"/proc/{pid}")]
         wait_until(lambda: not alive(), "all processes have ended")
-        directory = re.search(r"devpie-postgres-\w+", " ".join(started.values()))
-        assert directory is None or not os.path.exists(f"/tmp/{directory[0]}")
+        directories = set(re.findall(r"/\S+/devpie-postgres-\w+", " ".join(started.values())))
+        wait_until(lambda: not any(os.path.exists(directory) for directory in directories), f"{directories} are removed")
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

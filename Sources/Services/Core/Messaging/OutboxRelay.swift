@@ -141,7 +141,8 @@ struct OutboxRelay: Sendable {
 
     /// Sends the rows in order and waits for all acknowledgements: nil for one that came, else the reason.
     private func publish(_ rows: [Row]) async -> [String?] {
-        guard let client = broker.client else {
+        // A client without a connection would keep what it is given, and send each try when it has one again.
+        guard let client = broker.client, broker.isConnected else {
             return rows.map { _ in "the broker is not connected" }
         }
         let acknowledgements = Acknowledgements(count: rows.count)

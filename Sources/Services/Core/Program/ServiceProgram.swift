@@ -65,9 +65,20 @@ public enum ServiceProgram<Service: BackendService> {
                 "debug_port": .stringConvertible(service.debugPort ?? 0),
             ])
         let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
+        // The sequence of signals has one iterator: this stream ends with the first signal, the task with the second.
+        let (asked, end) = AsyncStream.makeStream(of: Void.self)
         return await withTaskGroup(of: Int32?.self) { group in
-            var iterator = signals.makeAsyncIterator()
-            _ = await iterator.next()
+            group.addTask {
+                var isAsked = false
+                for await _ in signals {
+                    // A second signal forces at once.
+                    if isAsked { return 1 }
+                    isAsked = true
+                    end.finish()
+                }
+                return nil
+            }
+            for await _ in asked {}
             group.addTask {
                 await service.shutdown()
                 return 0
@@ -76,11 +87,6 @@ public enum ServiceProgram<Service: BackendService> {
                 // Cancelled when the shutdown was in time.
                 try? await Task.sleep(for: configuration.shutdownTimeout)
                 return 1
-            }
-            group.addTask {
-                // A second signal forces at once.
-                for await _ in signals { return 1 }
-                return nil
             }
             while let code = await group.next() {
                 guard let code else { continue }

@@ -89,6 +89,8 @@ final class KeyStore: Sendable {
             state.running = nil
             switch result {
             case .success(let keys):
+                // The fetch at the start was for no unknown id: a key that is new right after it is not kept waiting.
+                if state.fetched == nil { state.attempted = nil }
                 state.keys = keys
                 state.fetched = now
                 state.failures = 0
