@@ -90,6 +90,8 @@ final class KeyStore: Sendable {
             switch result {
             case .success(let keys):
                 state.keys = keys
+                // The first fetch is not one for an unknown key: a key that is made just after it is still found.
+                if state.fetched == nil { state.attempted = nil }
                 state.fetched = now
                 state.failures = 0
             case .failure: state.failures += 1
