@@ -1,6 +1,9 @@
 import Postgres
 
 /// Applies each event once: its id is recorded in the transaction that applies it (services.md 5.6).
+///
+/// Events of one entity are applied one after the other, also by several replicas: without that lock a creation and a
+/// deletion at the same moment would each miss what the other has not committed, and the deleted entity would stay.
 struct Inbox: Sendable {
     /// What became of a message.
     enum Outcome: Sendable, Equatable {
@@ -72,7 +75,8 @@ struct Inbox: Sendable {
                         INSERT INTO inbox (consumer, event_id)
                         SELECT \(consumer), \(event.id) WHERE NOT EXISTS (SELECT 1 FROM own)
                         ON CONFLICT DO NOTHING RETURNING 1)
-                    SELECT EXISTS (SELECT 1 FROM own), EXISTS (SELECT 1 FROM handled)
+                    SELECT EXISTS (SELECT 1 FROM own), EXISTS (SELECT 1 FROM handled),
+                      pg_advisory_xact_lock(hashtextextended(\(event.entityID), 0))
                     """
                 ).first
                 guard let (isOwn, isNew) = try row?.decode(Bool.self, Bool.self) else { return .duplicate }

@@ -1,7 +1,7 @@
 import Synchronization
 
 /// Wakes one waiting task; a signal that nobody waits for is kept, several are one.
-final class WakeUp: Sendable {
+public final class WakeUp: Sendable {
     private struct State {
         var isSignalled = false
         var waiter: CheckedContinuation<Void, Never>?
@@ -9,7 +9,11 @@ final class WakeUp: Sendable {
 
     private let state = Mutex(State())
 
-    func signal() {
+    /// Nothing signalled yet.
+    public init() {}
+
+    /// Wakes the task that waits, or the next one that will.
+    public func signal() {
         let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
             state.isSignalled = state.waiter == nil
             defer { state.waiter = nil }
@@ -19,7 +23,7 @@ final class WakeUp: Sendable {
     }
 
     /// Returns at the next signal, or when the task is cancelled. One task may wait at a time.
-    func wait() async {
+    public func wait() async {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let isOver = state.withLock { state in
