@@ -120,7 +120,8 @@ let package = Package(
             path: "Sources/Services/Users/Command",
             swiftSettings: strict),
         .target(
-            name: "ProjectsService", dependencies: ["ServicesCore"], path: "Sources/Services/Projects",
+            name: "ProjectsService", dependencies: ["BrokerProtocol", "Postgres", "ServicesCore"],
+            path: "Sources/Services/Projects",
             exclude: ["Command", "Migrations"], resources: [.embedInCode("openapi.yaml")],
             swiftSettings: strict),
         .executableTarget(
@@ -170,7 +171,8 @@ let package = Package(
             ],
             path: "Tests/ServicesTesting", swiftSettings: tests),
         .testTarget(
-            name: "ServicesCoreTests", dependencies: ["ServicesCore", "ServicesTesting"],
+            name: "ServicesCoreTests",
+            dependencies: ["Flags", "ServicesCore", "ServicesTesting", httpTypes, logging],
             path: "Tests/Services/Core", swiftSettings: tests),
         .testTarget(
             name: "UsersServiceTests",
@@ -181,7 +183,11 @@ let package = Package(
             ],
             path: "Tests/Services/Users", swiftSettings: tests),
         .testTarget(
-            name: "ProjectsServiceTests", dependencies: ["ProjectsService", "ServicesTesting"],
+            name: "ProjectsServiceTests",
+            dependencies: [
+                "BrokerClient", "Postgres", "PostgresCluster", "ProjectsService", "ServicesCore",
+                "ServicesTesting",
+            ],
             path: "Tests/Services/Projects", swiftSettings: tests),
     ]
 )

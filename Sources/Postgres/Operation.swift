@@ -8,7 +8,7 @@ final class Operation: @unchecked Sendable {
         /// SQL for the simple protocol, ending in a NUL byte; it may hold several statements.
         case simple([UInt8])
         case statement(PostgresStatement)
-        case prepare(name: String, sql: String)
+        case prepare(name: String, sql: String, types: [UInt32])
         case pipeline([PostgresStatement])
     }
 

@@ -56,6 +56,14 @@ public final class PostgresConnection: Sendable {
         return try await last(session.run(operation))
     }
 
+    nonisolated(nonsending)
+        func pipelineOfOne(_ statement: PostgresStatement, timeout: Duration?) async throws
+        -> [PostgresResult]
+    {
+        try await session.run(
+            Operation(.statement(statement), timeout: timeout ?? session.configuration.queryTimeout))
+    }
+
     /// Runs SQL that may hold many statements, and drops their rows.
     ///
     /// The server carries them out in one transaction unless the text has its own `BEGIN` and `COMMIT`.
@@ -89,13 +97,20 @@ public final class PostgresConnection: Sendable {
     nonisolated(nonsending)
         public func prepare(_ sql: String) async throws -> PostgresPreparedStatement
     {
+        try await prepare(sql, types: [])
+    }
+
+    nonisolated(nonsending)
+        func prepare(_ sql: String, types: [UInt32]) async throws -> PostgresPreparedStatement
+    {
         let number = session.withLock {
             session.lastListener += 1
             return session.lastListener
         }
         let name = "s\(number)"
         _ = try await session.run(
-            Operation(.prepare(name: name, sql: sql), timeout: session.configuration.queryTimeout))
+            Operation(
+                .prepare(name: name, sql: sql, types: types), timeout: session.configuration.queryTimeout))
         return PostgresPreparedStatement(name: name, sql: sql, sessionID: session.id)
     }
 

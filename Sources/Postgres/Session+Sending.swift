@@ -110,9 +110,11 @@ extension Session {
             var block = ParameterBlock()
             let places = try block.append(statement.parameters)
             isSent = unsafe block.forEach([places]) { _, arrays in unsafe lockedWrite(statement, arrays) }
-        case .prepare(let name, let sql):
+        case .prepare(let name, let sql, let types):
             try refuseNUL(sql)
-            isSent = unsafe PQsendPrepare(pg, name, sql, 0, nil)
+            isSent = unsafe types.withUnsafeBufferPointer { types in
+                unsafe PQsendPrepare(pg, name, sql, Int32(types.count), types.baseAddress)
+            }
         case .pipeline(let statements):
             // Checked before anything is sent: half a pipeline cannot be taken back.
             var block = ParameterBlock()

@@ -48,6 +48,9 @@ import Synchronization
     var notices: [PostgresServerError] = []
     var listeners: [UInt64: Listener] = [:]
     var lastListener: UInt64 = 0
+    /// Statements that the connection prepared for itself, by their text and the types of
+    /// their parameters.
+    var kept: [KeptStatement: PostgresPreparedStatement] = [:]
 
     init(_ configuration: PostgresConfiguration) { self.configuration = configuration }
 

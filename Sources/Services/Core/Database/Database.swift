@@ -59,7 +59,9 @@ public struct Transaction: Sendable {
         public func query(_ query: PostgresQuery) async throws -> PostgresResult
     {
         StatementCount.current?.add(1)
-        return try await connection.query(query)
+        // Each connection prepares what it runs once; a statement without parameters is not worth that.
+        return query.parameters.isEmpty
+            ? try await connection.query(query) : try await connection.queryKept(query)
     }
 }
 
@@ -90,11 +92,11 @@ extension PostgresError {
         }
     }
 
-    /// Whether the same statement with the same values will always fail: a value does not fit (class 22) or breaks a
-    /// constraint (class 23).
+    /// Whether the same statement with the same values will always fail: a value does not fit (class 22), is missing, or
+    /// breaks a check. Unique and foreign keys are not among them: what they collide with may be gone, or come.
     public var isPermanent: Bool {
         guard let sqlState else { return code == .misuse }
-        return sqlState.hasPrefix("22") || sqlState.hasPrefix("23")
+        return sqlState.hasPrefix("22") || sqlState == "23502" || sqlState == "23514"
     }
 }
 

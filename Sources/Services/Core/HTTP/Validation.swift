@@ -64,18 +64,6 @@ public struct Validation: Sendable {
         return value
     }
 
-    /// A list of at most so many texts of at most so many characters.
-    public mutating func list(
-        _ name: String, _ values: [String]?, count: Int, length: Int
-    ) -> [String]? {
-        guard let values else { return nil }
-        if values.count > count { refuse(name, "\(name) must contain at maximum \(count) items") }
-        for (index, value) in values.enumerated().prefix(count) {
-            limit("\(name)[\(index)]", value, 0...length)
-        }
-        return values
-    }
-
     private mutating func limit(_ name: String, _ text: String, _ length: ClosedRange<Int>) {
         let count = text.unicodeScalars.count
         if count > length.upperBound {

@@ -10,6 +10,8 @@ struct EventConsumer: Sendable {
         case cancelled
         case sessionLost
         case databaseDown
+        /// A subscription ended by itself.
+        case interrupted
     }
 
     let configuration: BrokerConfiguration
@@ -56,8 +58,15 @@ struct EventConsumer: Sendable {
                 group.cancelAll()
                 return first
             }
-            if ending != .databaseDown { return }
-            logger.warning("the database does not answer: no events are taken until it does")
+            switch ending {
+            case .cancelled, .sessionLost: return
+            case .databaseDown:
+                logger.warning("the database does not answer: no events are taken until it does")
+            case .interrupted:
+                logger.warning("a subscription has ended; all are made anew")
+                // Cancellation is seen by the loop.
+                try? await clock.sleep(.milliseconds(100))
+            }
         }
     }
 
@@ -88,8 +97,9 @@ struct EventConsumer: Sendable {
                 let subscription = try await client.subscribe(channel, options)
                 backoff.reset()
                 let ending = await consume(subscription)
-                // Closed, not unsubscribed: the durable stays. A session that is lost has nothing to close.
-                if ending != .sessionLost { try? await subscription.close() }
+                // Closed, not unsubscribed: the durable stays. A session that is lost has nothing to close. In a task of
+                // its own, because this one may be cancelled and the request must be sent all the same.
+                if ending != .sessionLost { await Task { try? await subscription.close() }.value }
                 return ending
             } catch {
                 switch error {
@@ -115,7 +125,7 @@ struct EventConsumer: Sendable {
                 if !isDatabaseUp { return .databaseDown }
                 if Task.isCancelled { return .cancelled }
             }
-            return Task.isCancelled ? .cancelled : .sessionLost
+            return Task.isCancelled ? .cancelled : .interrupted
         } catch {
             return .sessionLost
         }
@@ -136,8 +146,13 @@ struct EventConsumer: Sendable {
             try await finish(message, outcome, log)
             return true
         } catch {
-            log.error("an event could not be handled and will come again", metadata: ["error": "\(error)"])
-            return !((error as? PostgresError)?.isUnavailable ?? false)
+            let isDatabaseUp = !((error as? PostgresError)?.isUnavailable ?? false)
+            guard isDatabaseUp, message.redeliveryCount >= WaitingMessages.deliveryLimit else {
+                log.error(
+                    "an event could not be handled and will come again", metadata: ["error": "\(error)"])
+                return isDatabaseUp
+            }
+            return await bury(message, "the handler fails: \(error)", log)
         }
     }
 
@@ -169,6 +184,16 @@ struct EventConsumer: Sendable {
         message.acknowledge()
         waiting.remove(message)
         if case .applied(let entityID) = outcome { try await retry(entityID) }
+    }
+
+    /// Sets a message aside whose handler has failed too often; false when the database is away.
+    private func bury(_ message: ChannelMessage, _ reason: String, _ log: Logger) async -> Bool {
+        do {
+            try await finish(message, .refused(reason), log)
+            return true
+        } catch {
+            return false
+        }
     }
 
     /// Applies what waited for the event that was just applied.

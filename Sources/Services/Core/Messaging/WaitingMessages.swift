@@ -18,7 +18,8 @@ final class WaitingMessages: Sendable {
     }
 
     private static let limit = 1_024
-    private static let deliveryLimit = 20
+    /// Deliveries after which a message is no longer waited for.
+    static let deliveryLimit = 20
     private static let timeLimit = Duration.seconds(900)
 
     private let entries = Mutex<[Key: Entry]>([:])

@@ -53,7 +53,9 @@ struct DeadLettersCommand<Service: BackendService>: Sendable {
         case "replay" where !wanted.isEmpty, "drop" where !wanted.isEmpty:
             let all = try await letters(database)
             let missing = wanted.subtracting(all.map(\.id)).subtracting(["--all"])
-            for id in missing.sorted() { print("\(id)\tis no dead letter of \(consumer)") }
+            for id in missing.sorted() {
+                JSONLogHandler.standardError(Array("\(id) is no dead letter of \(consumer)\n".utf8))
+            }
             let chosen = all.filter { wanted.contains("--all") || wanted.contains($0.id) }
             let isDone =
                 words.first == "drop"

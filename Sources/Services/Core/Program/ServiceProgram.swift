@@ -64,42 +64,33 @@ public enum ServiceProgram<Service: BackendService> {
                 "port": .stringConvertible(service.port),
                 "debug_port": .stringConvertible(service.debugPort ?? 0),
             ])
-        let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
-        // The sequence of signals has one iterator: this stream ends with the first signal, the task with the second.
-        let (asked, end) = AsyncStream.makeStream(of: Void.self)
-        return await withTaskGroup(of: Int32?.self) { group in
-            group.addTask {
-                var isAsked = false
-                for await _ in signals {
-                    // A second signal forces at once.
-                    if isAsked { return 1 }
-                    isAsked = true
-                    end.finish()
-                }
-                return nil
-            }
-            for await _ in asked {}
-            group.addTask {
-                await service.shutdown()
-                return 0
-            }
-            group.addTask {
-                // Cancelled when the shutdown was in time.
-                try? await Task.sleep(for: configuration.shutdownTimeout)
-                return 1
-            }
-            while let code = await group.next() {
-                guard let code else { continue }
-                if code != 0 {
-                    logger.error("the shutdown is forced")
-                    // The tasks that hang would be waited for at the end of the group.
-                    exit(code)
-                }
-                group.cancelAll()
-                return code
-            }
-            return 0
+        await end(service, within: configuration.shutdownTimeout, logger)
+    }
+
+    /// Waits for a signal, then ends the service: the process exits 0 when that was in time, 1 when not or when a second
+    /// signal comes.
+    private static func end(_ service: RunningService, within limit: Duration, _ logger: Logger) async
+        -> Never
+    {
+        // One iterator for all signals: the sequence allows no second one.
+        var signals = await UnixSignalsSequence(trapping: .sigterm, .sigint).makeAsyncIterator()
+        _ = await signals.next()
+        Task {
+            // Nobody cancels it: the process ends before, or here.
+            try? await Task.sleep(for: limit)
+            force(logger, "it did not end in time")
         }
+        Task {
+            await service.shutdown()
+            exit(0)
+        }
+        _ = await signals.next()
+        force(logger, "a second signal came")
+    }
+
+    private static func force(_ logger: Logger, _ reason: String) -> Never {
+        logger.error("the shutdown is forced", metadata: ["reason": "\(reason)"])
+        exit(1)
     }
 
     private static var usage: String {

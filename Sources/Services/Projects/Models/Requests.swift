@@ -8,13 +8,8 @@ enum Limits {
     static let taskTitle = 1...48
     /// Characters of a project's description: it travels in events, which have room for 1 MiB.
     static let description = 0...10_000
-    /// Characters of a comment.
-    static let comment = 1...10_000
     /// Columns of a project.
     static let columns = 100
-    /// Attachments and comments of a task, and their characters.
-    static let attachments = (count: 100, length: 2_048)
-    static let comments = (count: 10_000, length: 36)
 }
 
 struct NewProject: RequestModel {
@@ -82,7 +77,8 @@ struct UpdateTask: RequestModel {
     init(_ fields: inout JSONFields) throws {
         let title = try fields.string("title")
         let (points, assignedTo) = (try fields.integer("points"), try fields.string("assignedTo"))
-        let (attachments, comments) = (try fields.strings("attachments"), try fields.strings("comments"))
+        attachments = try fields.strings("attachments")
+        comments = try fields.strings("comments")
         content = try fields.string("content")
         // Accepted and without effect: the key never changes, and the time is the server's.
         _ = try fields.string("key")
@@ -92,10 +88,6 @@ struct UpdateTask: RequestModel {
         self.title = validation.optionalText("title", title, Limits.taskTitle)
         self.points = validation.range("points", points, 0...Int(Int32.max))
         self.assignedTo = assignedTo.map { validation.id("assignedTo", $0, mayBeEmpty: true) }
-        self.attachments = validation.list(
-            "attachments", attachments, count: Limits.attachments.count, length: Limits.attachments.length)
-        self.comments = validation.list(
-            "comments", comments, count: Limits.comments.count, length: Limits.comments.length)
         try validation.finish()
     }
 }
@@ -151,7 +143,7 @@ struct NewComment: RequestModel {
         let content = try fields.string("content")
         try fields.finish()
         var validation = Validation()
-        self.content = validation.text("content", content, Limits.comment)
+        self.content = validation.text("content", content, 1...Int.max)
         try validation.finish()
     }
 }
@@ -164,7 +156,7 @@ struct UpdateComment: RequestModel {
         let (content, likes) = (try fields.string("content"), try fields.integer("likes"))
         try fields.finish()
         var validation = Validation()
-        self.content = validation.optionalText("content", content, Limits.comment)
+        self.content = validation.optionalText("content", content, 1...Int.max)
         self.likes = validation.range("likes", likes, 0...Int(Int32.max))
         try validation.finish()
     }
