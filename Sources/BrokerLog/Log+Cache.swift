@@ -194,9 +194,13 @@ extension Log {
         let asked = state.asked?.segment == location.segment ? state.asked?.dead ?? 0 : 0
         guard location.offset >= max(configuration.leastDeadBytes, asked + asked / 8) else { return }
         state.asked = (location.segment, location.offset)
-        disk.background.add(
-            .compact(
-                channel: state.id.rawValue, below: front.summary.firstSequence, dead: location.offset))
+        // Not before a checkpoint that was asked for earlier, which knows messages that are not copied.
+        disk.drops.append(
+            (
+                unsafe hot.pointee.nextPosition - 1,
+                .compact(
+                    channel: state.id.rawValue, below: front.summary.firstSequence, dead: location.offset)
+            ))
     }
 
     /// Blocks lie in another file now; whoever was reading them from the old one reads them anew.

@@ -136,6 +136,29 @@ struct CompactionTests {
         #expect(limit > 20)
     }
 
+    @Test("a checkpoint that was asked for before is made before: it counts messages that are not copied")
+    func behindCheckpoint() throws {
+        let file = try store { $0.segmentBytes = 300_000 }
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits(maxMessages: 450))
+        try fill(file, channel, 0..<450)
+        file.checkpoint()
+        // The limit drops what the checkpoint on its way still counts.
+        for index in 450..<750 {
+            try file.log.append("\(index + 1) " + noise(1_000, seed: UInt64(index)), to: channel)
+            if index == 600 { file.log.submit() }
+        }
+        file.log.checkpoint(state: bytes("early"))
+        while file.log.stepCommit() {}
+        _ = file.log.poll()
+        while file.log.stepReader() {}
+        _ = file.log.poll()
+        while file.log.stepBackground() {}
+        _ = file.log.poll()
+        try file.reopen(after: .dropAll)
+        try expect(file, channel, from: 301, to: 750)
+        #expect(file.log.info(of: channel)?.messages == 450)
+    }
+
     @Test("readers that ask while blocks move get what they asked for")
     func readers() throws {
         let file = try store { $0.segmentBytes = 300_000 }
