@@ -82,7 +82,7 @@ struct Tool: AsyncParsableCommand {
         subcommands: [
             PublishCommand.self, SubscribeCommand.self, RequestCommand.self, ReplyCommand.self,
             ChannelCommand.self,
-            BenchCommand.self, CheckCommand.self,
+            BenchCommand.self, CheckCommand.self, RepairCommand.self,
         ])
 
     static let names = Set(

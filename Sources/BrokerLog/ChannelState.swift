@@ -34,7 +34,12 @@ final class ChannelState {
     /// Allocated for the life of the state.
     let hot: UnsafeMutablePointer<ChannelHot>
     /// Memory behind `hot.base`.
-    var openStorage: BlockStorage
+    var openStorage: BlockStorage {
+        didSet { account.bytes += openStorage.capacity - oldValue.capacity }
+    }
+    private let account: OpenBlocks
+    /// Messages appended when `Log.sealAtRest` last looked.
+    var appendedAtSweep: UInt64 = 0
     /// Sequence of the open block's first record (or of the next message when it is empty).
     var openFirstSequence: UInt64 = 1
     var index = BlockIndex()
@@ -57,12 +62,16 @@ final class ChannelState {
     var recoveredFloor: UInt64 = 0
     /// Trimming waits for the front block to be read.
     var trimWaits = false
+    /// Front segment, and its dead bytes, when the background was last asked to make room.
+    var asked: (segment: UInt64, dead: UInt64)?
 
-    init(id: ChannelID, name: [UInt8], limits: ChannelLimits, overhead: Int) {
+    init(id: ChannelID, name: [UInt8], limits: ChannelLimits, overhead: Int, account: OpenBlocks) {
         self.id = id
         self.name = name
         self.limits = limits
+        self.account = account
         openStorage = BlockStorage(capacity: Self.smallestBlock)
+        account.bytes += openStorage.capacity
         unsafe hot = .allocate(capacity: 1)
         unsafe hot.initialize(
             to: ChannelHot(
@@ -70,7 +79,10 @@ final class ChannelState {
                 capacity: openStorage.capacity))
     }
 
-    deinit { unsafe hot.deallocate() }
+    deinit {
+        account.bytes -= openStorage.capacity
+        unsafe hot.deallocate()
+    }
 
     /// Records of a block together stay below this, except that one record may be larger alone.
     static let blockLimit = 64 << 10
@@ -148,4 +160,9 @@ final class ChannelState {
     func durableCount(firstSequence first: UInt64, count: Int) -> Int {
         durableSequence < first ? 0 : Int(min(durableSequence - first + 1, UInt64(count)))
     }
+}
+
+/// Bytes of memory of all channels' open blocks. Owned by the log's loop.
+final class OpenBlocks {
+    var bytes = 0
 }

@@ -44,6 +44,9 @@ final class Disk {
     var cached: [(channel: ChannelID, first: UInt64)] = []
     var cachedHead = 0
 
+    /// Id of the channel whose open block was looked at last for being at rest.
+    var sweptChannel = 0
+
     var checkpointRuns = false
     /// Journal bytes that recovery read; with those written since: now, and when the last checkpoint began.
     var recoveredBytes: UInt64 = 0
@@ -74,7 +77,4 @@ final class Disk {
         self.checkpointPosition = checkpointPosition
         checkpointedAt = now
     }
-
-    /// Blocks that may wait in memory for their segments before publishers are held back.
-    static let unwrittenLimit = 48 << 20
 }

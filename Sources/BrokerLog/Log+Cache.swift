@@ -27,6 +27,10 @@ extension Log {
         guard !disk.drops.isEmpty else { return }
         disk.drops.removeAll { drop in
             guard drop.needs <= disk.synced else { return false }
+            switch drop.job {
+            case .drop(let channel, _), .delete(let channel): disk.readers.closeFiles(of: channel)
+            case .write, .compact, .checkpoint: break
+            }
             disk.background.add(drop.job)
             return true
         }
@@ -52,6 +56,8 @@ extension Log {
         disk.fullReason = full
         for result in results {
             switch result {
+            case .moved(let moved):
+                if let state = states[Int(moved.channel)] { relocate(state, moved) }
             case .written(let channel, let summary, let location):
                 disk.unwrittenBytes -= Int(summary.rawSize)
                 if let state = states[Int(channel)] { wasWritten(state, summary, location) }
@@ -72,7 +78,13 @@ extension Log {
 
     private func wasWritten(_ state: ChannelState, _ summary: BlockSummary, _ location: BlockLocation) {
         let position = state.index.firstIndex(reaching: summary.firstSequence)
-        guard position < state.index.count, state.index[position].summary == summary else { return }
+        guard position < state.index.count, state.index[position].summary == summary else {
+            // It was trimmed while it waited, and nothing else may ever ask for its file to go.
+            if let disk, summary.lastSequence < state.firstSequence {
+                dropSegments(of: state, below: summary.lastSequence + 1, disk)
+            }
+            return
+        }
         state.index[position].location = location
         keepCached(state, position)
     }
@@ -82,10 +94,38 @@ extension Log {
         guard let disk, let storage = state.index[position].storage else { return }
         disk.cachedBytes += storage.capacity
         disk.cached.append((state.id, state.index[position].summary.firstSequence))
+        evict(disk)
+    }
+
+    /// Lets blocks go that the disk has, while all in memory together are too many.
+    private func evict(_ disk: Disk) {
+        let limit = max(0, configuration.cacheBytes - openBlocks.bytes - disk.unwrittenBytes)
         var looks = disk.cached.count - disk.cachedHead
-        while disk.cachedBytes > configuration.cacheBytes, looks > 0 {
+        while disk.cachedBytes > limit, looks > 0 {
             looks -= 1
             evictOne(disk)
+        }
+    }
+
+    /// Keeps the blocks that channels are filling to half of what blocks may take: those of channels at rest
+    /// go to their segments before they are full. Looks at a bounded number of channels.
+    func sealAtRest() {
+        guard let disk, openBlocks.bytes > configuration.openLimit, closedReason == nil else { return }
+        for _ in 0..<min(256, states.count) where openBlocks.bytes > configuration.openLimit {
+            disk.sweptChannel = (disk.sweptChannel + 1) % states.count
+            guard let state = states[disk.sweptChannel],
+                state.openStorage.capacity > 4 * ChannelState.smallestBlock
+            else { continue }
+            let hot = unsafe state.hot.pointee
+            let isAtRest = unsafe hot.appendedMessages == state.appendedAtSweep
+            state.appendedAtSweep = unsafe hot.appendedMessages
+            guard unsafe hot.count > 0, unsafe hot.nextSequence == state.durableSequence + 1,
+                isAtRest || openBlocks.bytes > configuration.openLimit * 3 / 2
+            else { continue }
+            if let sealed = state.sealOpen() { blockSealed(sealed, of: state) }
+            state.setOpen(
+                BlockStorage(capacity: ChannelState.smallestBlock), firstSequence: unsafe hot.nextSequence,
+                count: 0, bytes: 0)
         }
     }
 
@@ -125,14 +165,56 @@ extension Log {
         if entry.location != nil, let storage = entry.storage { disk.cachedBytes -= storage.capacity }
     }
 
-    /// The front block of a channel is about to go. When it was its segment's last, so does the file, once
+    /// The `count` front blocks of a channel are about to go. Segments that hold nothing else go too, once
     /// a record that says so is synced: recovery could not apply limits to blocks it cannot read.
-    func frontDropped(_ state: ChannelState) {
-        guard let disk, let entry = state.index.first else { return }
-        uncount(entry, disk)
-        guard let location = entry.location else { return }
-        let next = state.index.count > 1 ? state.index[1].location?.segment : nil
-        if next != location.segment { dropSegments(of: state, below: entry.summary.lastSequence + 1, disk) }
+    func frontDropped(_ state: ChannelState, _ count: Int) {
+        guard let disk else { return }
+        var last: (position: Int, segment: UInt64)?
+        for position in 0..<count {
+            let entry = state.index[position]
+            uncount(entry, disk)
+            if let location = entry.location { last = (position, location.segment) }
+        }
+        guard let last, let first = state.index[0].location?.segment else { return }
+        let isShared =
+            last.position + 1 < state.index.count
+            && state.index[last.position + 1].location?.segment == last.segment
+        if !isShared {
+            dropSegments(of: state, below: state.index[last.position].summary.lastSequence + 1, disk)
+        } else if first != last.segment {
+            dropSegments(of: state, below: last.segment, disk)
+        }
+        if isShared { askForRoom(state, state.index[last.position + 1], disk) }
+    }
+
+    /// Lets the background look at the front segment when what is dead of it, up to the block that is the
+    /// front one now, has grown by an eighth.
+    private func askForRoom(_ state: ChannelState, _ front: BlockEntry, _ disk: Disk) {
+        guard let location = front.location else { return }
+        let asked = state.asked?.segment == location.segment ? state.asked?.dead ?? 0 : 0
+        guard location.offset >= max(configuration.leastDeadBytes, asked + asked / 8) else { return }
+        state.asked = (location.segment, location.offset)
+        // Not before a checkpoint that was asked for earlier, which knows messages that are not copied.
+        disk.drops.append(
+            (
+                unsafe hot.pointee.nextPosition - 1,
+                .compact(
+                    channel: state.id.rawValue, below: front.summary.firstSequence, dead: location.offset)
+            ))
+    }
+
+    /// Blocks lie in another file now; whoever was reading them from the old one reads them anew.
+    private func relocate(_ state: ChannelState, _ moved: MovedBlocks) {
+        for block in moved.blocks {
+            let position = state.index.firstIndex(reaching: block.summary.firstSequence)
+            guard position < state.index.count, state.index[position].summary == block.summary,
+                state.index[position].location?.segment == moved.from
+            else { continue }
+            state.index[position].location = BlockLocation(
+                segment: moved.to, offset: block.offset, size: block.size)
+            state.index[position].loading = false
+        }
+        news.readsFinished = true
     }
 
     private func dropSegments(of state: ChannelState, below first: UInt64, _ disk: Disk) {

@@ -10,7 +10,7 @@ extension Log {
             throw .tooLarge(bytes: name.count, limit: ChannelRecord.maximumName)
         }
         let id = ChannelID(rawValue: UInt32(states.count))
-        install(ChannelState(id: id, name: name, limits: limits, overhead: overhead))
+        install(ChannelState(id: id, name: name, limits: limits, overhead: overhead, account: openBlocks))
         let body = ChannelRecord(limits: limits, name: name).encoded()
         unsafe body.withUnsafeBytes { bytes in
             _ = unsafe appendControl(.createChannel, channel: id.rawValue, body: bytes)
@@ -19,14 +19,17 @@ extension Log {
     }
 
     /// Deletes a channel and its messages; journaled first, its files go once that is synced.
-    /// The id finds nothing and the name is free as soon as this returns.
-    public func deleteChannel(_ channel: ChannelID) throws(AppendRefused) {
+    /// The id finds nothing and the name is free as soon as this returns. It is gone for good once the log
+    /// is durable up to the position returned.
+    @discardableResult
+    public func deleteChannel(_ channel: ChannelID) throws(AppendRefused) -> LogPosition {
         guard let state = state(channel) else { throw .unknownChannel }
         if let closedReason { throw .closed(reason: closedReason) }
-        unsafe appendControl(
+        let position = unsafe appendControl(
             .deleteChannel, channel: channel.rawValue, body: UnsafeRawBufferPointer(start: nil, count: 0))
         remove(state)
-        disk?.drops.append((unsafe hot.pointee.nextPosition - 1, .delete(channel: channel.rawValue)))
+        disk?.drops.append((position.rawValue, .delete(channel: channel.rawValue)))
+        return position
     }
 
     /// Changes what a channel keeps; journaled. What is over the new limits goes at once; limits that

@@ -70,8 +70,19 @@ extension Log {
         self.disk = nil
     }
 
+    /// Lets go of files and of the directory, and writes nothing. For `LogExecution.manual`; nothing may be
+    /// called after it.
+    func abandon() {
+        guard let disk else { return }
+        disk.committer.abandon()
+        disk.background.finish()
+        disk.readers.finish()
+        disk.fileSystem.close(disk.directory.lock)
+        self.disk = nil
+    }
+
     /// Lets everything be done that can be.
-    private func finishWork(_ disk: Disk) {
+    func finishWork(_ disk: Disk) {
         for _ in 0..<3 {
             if configuration.execution == .threads {
                 disk.committer.waitUntilIdle()

@@ -70,7 +70,10 @@ extension Log {
         }
         unsafe hot.pointee.nextPosition = journal.place.position + 1
         durable = LogPosition(rawValue: journal.place.position)
-        for case let state? in states { trim(state, below: state.recoveredFloor) }
+        for case let state? in states {
+            raise(state, to: state.recoveredFloor)
+            trim(state, below: state.recoveredFloor)
+        }
         setAsideMissing()
         for damage in recovery.damage where !counters.damage.contains(damage) {
             counters.damage.append(damage)
@@ -98,7 +101,9 @@ extension Log {
         }
         let store = SegmentStore(
             fileSystem: fileSystem, directory: directory.channels, storeID: directory.storeID,
-            segmentBytes: configuration.segmentBytes, channels: segments)
+            segmentBytes: configuration.segmentBytes,
+            leastDead: configuration.leastDeadBytes, channels: segments,
+            listedBefore: found.listedBefore)
         let checkpoints = CheckpointWriter(
             fileSystem: fileSystem, directory: directory, valid: found.valid, newest: found.newestNumber)
         // The committer asks the background for files, which tells the committer of failures.

@@ -6,6 +6,7 @@ extension Log {
             takeCommitted()
             takeBackgroundResults()
             takeReads()
+            sealAtRest()
             sendPending()
             news.checkpointWanted = wantsCheckpoint
         }
@@ -17,7 +18,7 @@ extension Log {
     /// their segments. Above 32 MiB the engine should stop reading from publishers.
     public var bytesInFlight: Int {
         unsafe (hot.pointee.chunkUsed - JournalChunk.headerRoom) + (lateAnswers?.bytes ?? 0)
-            + (disk.map { $0.bytesInFlight + max(0, $0.unwrittenBytes - Disk.unwrittenLimit) } ?? 0)
+            + (disk.map { $0.bytesInFlight + max(0, $0.unwrittenBytes - configuration.unwrittenLimit) } ?? 0)
     }
 
     /// Takes in what the committer did.

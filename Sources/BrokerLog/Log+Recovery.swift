@@ -15,7 +15,9 @@ extension Log {
             guard let body = unsafe ChannelRecord(Self.body(record)), id.rawValue > 0, state(id) == nil,
                 names[body.name] == nil, Int(id.rawValue) < states.count + Self.idLeap
             else { return }
-            install(ChannelState(id: id, name: body.name, limits: body.limits, overhead: overhead))
+            install(
+                ChannelState(
+                    id: id, name: body.name, limits: body.limits, overhead: overhead, account: openBlocks))
         case .deleteChannel:
             if let state = state(id) { remove(state) }
         case .setLimits:
@@ -68,6 +70,11 @@ extension Log {
         if let sealed = state.skip(to: next) { blockSealed(sealed, of: state) }
     }
 
+    /// What a record says of a channel's first sequence holds whatever became of the messages before it.
+    func raise(_ state: ChannelState, to next: UInt64) {
+        if let sealed = state.raise(to: next) { blockSealed(sealed, of: state) }
+    }
+
     /// Names messages that a gap in the sequences shows to be lost, with the damage that took them.
     private func noteLost(_ range: LostRange) { lostByGap.append(range) }
 }
@@ -100,6 +107,18 @@ extension ChannelState {
     func skip(to next: UInt64) -> BlockEntry? {
         let first = unsafe hot.pointee.nextSequence
         guard next > first else { return nil }
+        let sealed = raise(to: next)
+        if let last = damage.last, last.upperBound + 1 == first {
+            damage[damage.count - 1] = last.lowerBound...(next - 1)
+        } else {
+            damage.append(first...(next - 1))
+        }
+        return sealed
+    }
+
+    /// Gives the next message at least the sequence `next`. Returns the block that this sealed.
+    func raise(to next: UInt64) -> BlockEntry? {
+        guard unsafe next > hot.pointee.nextSequence else { return nil }
         var sealed: BlockEntry?
         if unsafe hot.pointee.count > 0 {
             sealed = sealOpen()
@@ -109,11 +128,6 @@ extension ChannelState {
         setOpen(openStorage, firstSequence: next, count: 0, bytes: 0)
         durableSequence = next - 1
         if messages == 0 { firstSequence = next }
-        if let last = damage.last, last.upperBound + 1 == first {
-            damage[damage.count - 1] = last.lowerBound...(next - 1)
-        } else {
-            damage.append(first...(next - 1))
-        }
         return sealed
     }
 }

@@ -21,7 +21,7 @@ extension Log {
         for channel in checkpoint.channels {
             let state = ChannelState(
                 id: ChannelID(rawValue: channel.id), name: channel.name, limits: channel.limits,
-                overhead: overhead)
+                overhead: overhead, account: openBlocks)
             install(state)
             state.restore(channel)
             for segment in channel.segments.sealed where segment.last >= channel.firstSequence {
@@ -69,12 +69,12 @@ extension Log {
         var next = segment.first
         for block in blocks where block.summary.lastSequence <= segment.last {
             if block.summary.firstSequence > next, state.index.last?.summary.lastSequence ?? 0 < next {
-                state.addHole(next...(block.summary.firstSequence - 1))
+                state.addHole(next...(block.summary.firstSequence - 1), segment: segment.first)
             }
             state.addBlock(block, segment: segment.first)
             next = block.summary.lastSequence + 1
         }
-        if next <= segment.last { state.addHole(next...segment.last) }
+        if next <= segment.last { state.addHole(next...segment.last, segment: segment.first) }
     }
 
     private func restoreTail(
@@ -152,7 +152,7 @@ extension ChannelState {
     }
 
     /// Adds an entry for blocks that are not there: its place has no size.
-    func addHole(_ range: ClosedRange<UInt64>) {
+    func addHole(_ range: ClosedRange<UInt64>, segment: UInt64) {
         guard range.upperBound >= firstSequence, !damage.contains(where: { $0.contains(range.upperBound) })
         else {
             return
@@ -164,7 +164,7 @@ extension ChannelState {
                     firstSequence: range.lowerBound, count: count, rawSize: 0, firstTimestamp: 0,
                     lastTimestamp: 0,
                     firstPosition: 0, lastPosition: 0, bytes: 0),
-                location: BlockLocation(segment: range.lowerBound, offset: 0, size: 0)))
+                location: BlockLocation(segment: segment, offset: 0, size: 0)))
     }
 
     /// Gives the first hole the bytes that the channel has and no block that is there accounts for.

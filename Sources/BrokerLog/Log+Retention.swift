@@ -17,6 +17,31 @@ extension Log {
         }
     }
 
+    /// Removes the durable messages of a channel whose sequence lies below `first`; journaled. Those that are
+    /// not durable yet stay, and the next message gets the sequence that it would have got.
+    ///
+    /// - Throws: `.unknownChannel`, `.closed`.
+    public func purge(_ channel: ChannelID, below first: UInt64) throws(AppendRefused) -> PurgeOutcome {
+        guard let state = state(channel) else { throw .unknownChannel }
+        if let closedReason { throw .closed(reason: closedReason) }
+        let first = min(first, state.durableSequence + 1)
+        guard first > state.firstSequence else { return .purged(messages: 0, durable) }
+        // Exact bytes need the block that goes in part.
+        let front = state.index.firstIndex(reaching: first)
+        if front < state.index.count, state.index[front].summary.firstSequence < first,
+            state.index[front].storage == nil
+        {
+            requestLoad(of: front, in: state)
+            return .loading
+        }
+        let position = unsafe appendControl(
+            .trim, channel: channel.rawValue, sequence: first,
+            body: UnsafeRawBufferPointer(start: nil, count: 0))
+        let before = state.messages
+        trim(state, notAfter: .min, below: first)
+        return .purged(messages: before - state.messages, position)
+    }
+
     /// When the next message may expire (nanoseconds since 1970); nil when none does. May be early
     /// where the oldest message is on disk only.
     public var nextExpiry: Int64? {
@@ -61,9 +86,13 @@ extension Log {
     }
 
     /// Drops messages from the front while there are too many, too many bytes, or they are not younger
-    /// than `cutoff`. Whole blocks go without being read; where a block that is not in memory must go
-    /// in part, it is asked for and the rest happens when it is there.
+    /// than `cutoff`, or lie before `bound`. Whole blocks go without being read; where a block that is not in
+    /// memory must go in part, it is asked for and the rest happens when it is there.
     private func trim(_ state: ChannelState, notAfter cutoff: Int64, below bound: UInt64 = 0) {
+        if bound > state.firstSequence { dropBlocks(state, state.index.firstIndex(reaching: bound)) }
+        if cutoff != .min {
+            dropBlocks(state, state.index.firstIndex(atOrAfter: cutoff == .max ? .max : cutoff + 1))
+        }
         while state.messages > 0, isOver(state, oldest: oldestTimestamp(state), cutoff, bound) {
             guard let entry = state.index.first else {
                 trimMessages(
@@ -71,14 +100,14 @@ extension Log {
                     count: unsafe state.hot.pointee.count, cutoff, bound)
                 return
             }
-            if dropsWhole(state, entry, cutoff, bound) {
-                dropFront(state, entry)
+            if dropsWhole(state, entry) {
+                dropBlocks(state, 1)
             } else if let storage = entry.storage {
                 trimMessages(
                     state, in: storage, first: entry.summary.firstSequence,
                     count: Int(entry.summary.count), cutoff, bound)
                 guard state.firstSequence > entry.summary.lastSequence else { return }
-                frontEmptied(state)
+                frontEmptied(state, 1)
             } else {
                 requestLoad(of: 0, in: state)
                 if let front = state.index.first, front.summary == entry.summary, front.storage == nil {
@@ -97,13 +126,10 @@ extension Log {
         return oldest <= cutoff && cutoff != .min
     }
 
-    private func dropsWhole(_ state: ChannelState, _ entry: BlockEntry, _ cutoff: Int64, _ bound: UInt64)
-        -> Bool
-    {
+    /// Whether the limits let nothing of the front block stay.
+    private func dropsWhole(_ state: ChannelState, _ entry: BlockEntry) -> Bool {
         let limits = state.limits
         guard state.durableSequence >= entry.summary.lastSequence else { return false }
-        if entry.summary.lastSequence < bound { return true }
-        if cutoff != .min, entry.summary.lastTimestamp <= cutoff { return true }
         let messagesLeft = state.messages - Int(entry.summary.lastSequence - state.firstSequence + 1)
         let bytesLeft = state.bytes - (Int(entry.summary.bytes) - state.frontTrimmedBytes)
         guard messagesLeft > 0 else { return false }
@@ -111,16 +137,24 @@ extension Log {
         return limits.maxBytes > 0 && bytesLeft >= limits.maxBytes
     }
 
-    private func dropFront(_ state: ChannelState, _ entry: BlockEntry) {
-        state.messages -= Int(entry.summary.lastSequence - state.firstSequence + 1)
-        state.bytes -= Int(entry.summary.bytes) - state.frontTrimmedBytes
-        frontEmptied(state)
+    /// Drops the `count` front blocks with what is left of them: one step, however many they are. One that
+    /// is not durable as a whole stays, and all behind it.
+    private func dropBlocks(_ state: ChannelState, _ count: Int) {
+        let count = min(count, state.index.firstIndex(reaching: state.durableSequence + 1))
+        guard count > 0 else { return }
+        for position in 0..<count {
+            let summary = state.index[position].summary
+            state.messages -= Int(summary.lastSequence - max(summary.firstSequence, state.firstSequence) + 1)
+            state.bytes -= Int(summary.bytes)
+        }
+        state.bytes += state.frontTrimmedBytes
+        frontEmptied(state, count)
     }
 
-    /// Goes on to the next block: nothing of the front one is kept.
-    private func frontEmptied(_ state: ChannelState) {
-        frontDropped(state)
-        state.index.removeFirst()
+    /// Goes on to the next block: nothing of the `count` front ones is kept.
+    private func frontEmptied(_ state: ChannelState, _ count: Int) {
+        frontDropped(state, count)
+        state.index.removeFirst(count)
         state.frontTrimmedBytes = 0
         let next = state.index.first?.summary.firstSequence ?? state.openFirstSequence
         state.firstSequence = state.messages > 0 ? next : state.durableSequence + 1

@@ -31,6 +31,7 @@ public final class Log {
     let hot: UnsafeMutablePointer<LogHot>
     /// Channel by id.
     var states: [ChannelState?] = [nil]
+    let openBlocks = OpenBlocks()
     var names: [[UInt8]: ChannelID] = [:]
     /// The chunk that is being filled, and emptied ones for reuse.
     var chunk = JournalChunk()
@@ -100,6 +101,7 @@ public final class Log {
             (counters.segmentBytesWritten, counters.segments) = disk.background.statistics
             counters.cachedBytes = disk.cachedBytes
             counters.unwrittenBytes = disk.unwrittenBytes
+            counters.openBytes = openBlocks.bytes
         }
         return counters
     }

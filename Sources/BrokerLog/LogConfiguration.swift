@@ -35,8 +35,9 @@ public struct LogConfiguration: Sendable {
     /// Bound of the journal's files taken together, in bytes, at least 1 MiB. A checkpoint is asked for
     /// whenever a quarter of it was written.
     public var journalSizeBytes: Int = 512 << 20
-    /// Most bytes of blocks kept in memory that are on disk already.
-    public var cacheBytes: Int = 64 << 20
+    /// Most bytes of messages kept in memory, with file storage: blocks that are on disk already, blocks on
+    /// their way there, and the blocks that channels are filling, which take a few kilobytes each at least.
+    public var cacheBytes: Int = 128 << 20
     /// Bytes at which a channel's segment file is sealed and the next one begun.
     public var segmentBytes: Int = 64 << 20
     /// The cluster that the store belongs to; an existing store of another cluster is refused.
@@ -48,6 +49,15 @@ public struct LogConfiguration: Sendable {
     /// Memory storage only, for tests: with a seed, durability and reads are answered late, after a
     /// number of calls of `poll()` drawn from the seed.
     public var lateAnswerSeed: UInt64?
+
+    /// Bytes of sealed blocks that may wait for their segments before publishers are held back.
+    var unwrittenLimit: Int { min(48 << 20, max(4 << 20, cacheBytes / 2)) }
+
+    /// Bytes of open blocks above which those of channels at rest are sealed ahead of their time.
+    var openLimit: Int { cacheBytes / 2 }
+
+    /// Dead bytes at the front of a segment that are worth doing something about.
+    var leastDeadBytes: UInt64 { UInt64(max(1, min(256 << 10, segmentBytes / 8))) }
 
     /// A configuration with the defaults above.
     public init(storage: LogStorage) { self.storage = storage }

@@ -28,6 +28,14 @@ public enum ReadOutcome {
     case end
 }
 
+/// The answer of `Log.purge`.
+public enum PurgeOutcome: Equatable, Sendable {
+    /// So many messages are gone, for good once the log is durable up to the position.
+    case purged(messages: Int, LogPosition)
+    /// Nothing was done: a block is being read; ask again when `poll()` says `readsFinished`.
+    case loading
+}
+
 /// The answer of `Log.sequence(_:atOrAfter:)`.
 public enum SequenceLookup: Equatable, Sendable {
     /// The oldest message whose time is not before the one asked for.

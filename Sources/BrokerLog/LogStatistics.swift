@@ -20,6 +20,8 @@ public struct LogStatistics: Equatable, Sendable {
     public var cachedBytes: Int = 0
     /// Bytes of blocks in memory that are not in a segment yet.
     public var unwrittenBytes: Int = 0
+    /// Bytes of memory of the blocks that channels are filling.
+    public var openBytes: Int = 0
     /// Checkpoints made since the log was opened.
     public var checkpoints: UInt64 = 0
     /// Messages that were refused because the disk was full.
@@ -83,7 +85,7 @@ public struct Damage: Equatable, Sendable, CustomStringConvertible {
 }
 
 /// Messages of one channel that are lost.
-public struct LostRange: Equatable, Sendable, CustomStringConvertible {
+public struct LostRange: Hashable, Sendable, CustomStringConvertible {
     /// Number of the channel.
     public var channel: ChannelID
     /// Name of the channel; empty where it is not known.

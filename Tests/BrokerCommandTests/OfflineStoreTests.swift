@@ -86,7 +86,8 @@ struct OfflineStoreTests {
             #expect(report.channels.map(\.messages) == [100, 1] && !report.isInUse)
             #expect(report.messages == 101)
             #expect(report.damage.isEmpty)
-            #expect(report.json["sound"] == .bool(true))
+            let plan = LogRepair.plan(for: report, directory: root)
+            #expect(report.json(plan)["sound"] == .bool(true))
             #expect(report.text.hasSuffix("Sound\n"))
             #expect(await Tool.call(["check", root]) == 0)
             let reader = try OfflineReader.open(directory: root)
@@ -133,13 +134,30 @@ struct OfflineStoreTests {
             #expect(!report.damage.isEmpty)
             #expect(report.messages < 101)
             #expect(report.text.contains("Damage: checkpoints/") && !report.text.contains("Sound"))
+            #expect(
+                report.text.contains("Whole: \(report.messages) messages; lost: \(101 - report.messages)\n"))
+            let plan = LogRepair.plan(for: report, directory: root)
+            let steps = CheckCommand.text(plan, report)
+            #expect(steps.contains("  - keep a copy of checkpoints/") && steps.contains("two checkpoints"))
+            #expect(report.json(plan)["repair"]?.array?.count == plan.steps.count)
             #expect(await Tool.call(["check", root]) == 1)
+            let before = Self.content(root)
+            #expect(await Tool.call(["repair", root, "--dry-run"]) == 1)
+            #expect(Self.content(root) == before)
+            #expect(await Tool.call(["repair", root]) == 0)
+            #expect(await Tool.call(["check", root]) == 0)
+            #expect(await Tool.call(["repair", root]) == 0)
+            let copy = try #require(Self.content(root).first { $0.key.contains("/damaged/1/checkpoints/") })
+            #expect(copy.value == bytes)
+            #expect(try CheckCommand.check(root).messages == report.messages)
+            #expect(try CheckCommand.check(root).text.contains("Lost before, repaired: channel"))
         }
     }
 
     @Test("is told from any other directory")
     func others() async throws {
         #expect(await Tool.call(["check", "/nonexistent"]) == 2)
+        #expect(await Tool.call(["repair", "/nonexistent"]) == 2)
         #expect(await Tool.call(["channel", "dump", "a", "--dir", "/nonexistent"]) == 1)
         #expect(throws: CommandFailure.self) { try CheckCommand.check("/tmp") }
     }

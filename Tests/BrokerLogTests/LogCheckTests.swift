@@ -6,7 +6,7 @@ import Testing
 struct LogCheckTests {
     /// A small store: two checkpoints, sealed segments and an open one, tails, and journal behind the newest checkpoint.
     private func store(
-        messages: Int = 300, size: Int = 1_000, segmentBytes: Int = 60_000, filler: String? = nil
+        messages: Int = 300, size: Int = 1_000, segmentBytes: Int = 40_000, filler: String? = nil
     ) throws -> FileLog {
         let file = try FileLog { configuration in
             configuration.segmentBytes = segmentBytes

@@ -57,7 +57,8 @@ final class Simulation {
         case 82..<85: try look()
         case 85..<88: checkpoint()
         case 88..<90: try setLimits()
-        case 90..<92: try expire()
+        case 90..<91: try expire()
+        case 91..<92: try purge()
         case 92..<93: try deleteChannel()
         case 93..<94: fillDisk()
         case 94..<95: failOneCall()
@@ -193,6 +194,26 @@ final class Simulation {
         let position = mark()
         note("expire at \(position)")
         for (id, first) in floors { model.channels[id]?.floors.append((position, first)) }
+    }
+
+    private func purge() throws {
+        guard let id = anyChannel(), !isClosed else { return }
+        try readEverything()
+        guard !isClosed else { return }
+        let content = model.served(id)
+        let first = content.first + UInt64(draw(Int(content.last + 3 - content.first)))
+        for _ in 0..<20 {
+            guard let outcome = try? log.purge(ChannelID(rawValue: id), below: first) else { return }
+            guard case .purged = outcome else {
+                try readEverything()
+                continue
+            }
+            let position = mark()
+            note("purge \(id) below \(first) at \(position)")
+            model.channels[id]?.floors.append((position, min(first, content.last + 1)))
+            return
+        }
+        throw Violation(description: "channel \(id): a purge below \(first) waits for ever")
     }
 
     private func deleteChannel() throws {

@@ -45,6 +45,8 @@ public struct BrokerOptions: Sendable {
     public var password: String?
     /// Token that clients must present; nil asks for none.
     public var token: String?
+    /// Token that clients must present to delete and purge channels; with nil whoever may connect may.
+    public var administratorToken: String?
     /// Time that a client has to authenticate, in nanoseconds.
     public var authTimeoutNanoseconds: UInt64 = 2_000_000_000
 
@@ -82,6 +84,9 @@ public struct BrokerOptions: Sendable {
     public var sync = SyncMode.always
     /// Bytes that all journal files may take together.
     public var journalSizeBytes = 256 << 20
+
+    /// Bytes of messages that the file store keeps in memory.
+    public var memoryLimitBytes = MemoryLimit.unlimitedDefault
 
     // MARK: NATS Streaming
 

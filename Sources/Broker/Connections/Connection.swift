@@ -71,6 +71,8 @@ enum CloseReason: String {
     // Touched per read and less.
     var parser: OperationParser
     var isAuthenticated: Bool
+    /// It may publish to the subjects of `ChannelRequest`.
+    var isAdministrator = false
     var hasConnected = false
     /// It counts against the limit on connections.
     var isCounted = false

@@ -1,32 +1,58 @@
 import BrokerProtocol
 
-/// Who may connect: one user with a password, or one token (nats-core.md 2.3).
+/// Who may connect, and who may delete and purge channels: one user with a password, or one token
+/// (nats-core.md 2.3), and a token of its own for the second.
 struct Credentials: Sendable {
+    /// What a client may do by what it presented.
+    enum Admission {
+        case refused, client, administrator
+    }
+
     private enum Kind {
+        case everybody
         case user([UInt8], password: [UInt8])
         case token([UInt8])
     }
 
     private let kind: Kind
+    private let administrator: [UInt8]?
 
-    /// nil when the options ask for no credentials.
-    init?(_ options: BrokerOptions) {
+    init(_ options: BrokerOptions) {
         if let token = options.token {
             kind = .token(Array(token.utf8))
         } else if let user = options.user {
             kind = .user(Array(user.utf8), password: Array((options.password ?? "").utf8))
         } else {
-            return nil
+            kind = .everybody
         }
+        administrator = options.administratorToken.map { Array($0.utf8) }
     }
 
-    /// True when the client presented what is asked for.
-    func accept(_ connect: ConnectOptions) -> Bool {
+    /// Nobody gets in without.
+    var areRequired: Bool {
+        if case .everybody = kind { false } else { true }
+    }
+
+    /// What a client may do that presents nothing.
+    var withoutConnect: Admission {
+        areRequired ? .refused : administrator == nil ? .administrator : .client
+    }
+
+    /// What a client may do: whoever gets in may everything where no token of its own guards it.
+    func admission(_ connect: ConnectOptions) -> Admission {
+        // Both are compared whatever the first says, so that the time tells nothing.
+        let isClient = accept(connect)
+        guard let administrator else { return isClient ? .administrator : .refused }
+        let isAdministrator = !administrator.isEmpty && Self.isSame(connect.token, administrator)
+        return isAdministrator ? .administrator : isClient ? .client : .refused
+    }
+
+    private func accept(_ connect: ConnectOptions) -> Bool {
         switch kind {
+        case .everybody: return true
         case .token(let token):
             return !token.isEmpty && Self.isSame(connect.token, token)
         case .user(let user, let password):
-            // Both are compared whatever the first says, so that the time tells nothing.
             let sameUser = Self.isSame(connect.user, user)
             let samePassword = Self.isSame(connect.password, password)
             return sameUser && samePassword

@@ -12,6 +12,8 @@ enum ErrorText {
     static let invalidProtocol = "invalid client protocol"
     static let noRespondersRequiresHeaders = "no responders requires headers support"
     static let staleConnection = "Stale Connection"
+    static let noAdministrator =
+        "this client may not delete or purge channels; connect with the token that the broker was given as --admin-auth"
 
     static func publishViolation(_ subject: UnsafeRawBufferPointer) -> String {
         unsafe "Permissions Violation for Publish to \(quoted(subject))"

@@ -10,7 +10,8 @@ extension LoopCore {
         beginTick()
         let now = unsafe state.pointee.now
         let clientID = shared.nextClientID()
-        let needsCredentials = shared.credentials != nil
+        let admission = shared.credentials.withoutConnect
+        let needsCredentials = admission == .refused
         let connection = unsafe state.pointee.connections.insert { id in
             Connection(
                 id: id, clientID: clientID, handler: handler, address: address?.ipAddress ?? "",
@@ -18,6 +19,7 @@ extension LoopCore {
                 keepAlive: KeepAlive(
                     interval: options.pingIntervalNanoseconds, maximumOut: options.maxPingsOut, now: now))
         }
+        unsafe connection.pointee.isAdministrator = admission == .administrator
         unsafe state.pointee.counters.totalConnections += 1
         unsafe send(infoLine(connection, isAfterConnect: false), to: connection)
         if unsafe state.pointee.isStopping {
@@ -206,7 +208,8 @@ extension LoopCore {
         }
         let now = unsafe state.pointee.now
         unsafe connection.pointee.keepAlive.lastActivity = now
-        if let credentials = shared.credentials, !credentials.accept(connect) {
+        let admission = shared.credentials.admission(connect)
+        guard admission != .refused else {
             unsafe failAuthentication(connection)
             return
         }
@@ -215,6 +218,7 @@ extension LoopCore {
             return
         }
         unsafe connection.pointee.isAuthenticated = true
+        unsafe connection.pointee.isAdministrator = admission == .administrator
         unsafe connection.pointee.authenticationDeadline = .max
         guard connect.protocolVersion == 0 || connect.protocolVersion == 1 else {
             unsafe fail(connection, ErrorText.invalidProtocol, .badProtocolVersion)

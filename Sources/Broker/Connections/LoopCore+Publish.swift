@@ -90,7 +90,24 @@ extension LoopCore {
             unsafe sendError(ErrorText.replyViolation(reply), to: publisher)
             return true
         }
+        if unsafe starts(subject, with: "$BROKER.API."), unsafe !publisher.pointee.isAdministrator {
+            unsafe sendError(ErrorText.publishViolation(subject), to: publisher)
+            if reply.count > 0 { unsafe refuseRequest(reply) }
+            return true
+        }
         return false
+    }
+
+    /// Answers a request about a channel that its client has no right to make.
+    private func refuseRequest(_ reply: UnsafeRawBufferPointer) {
+        var json = JSONWriter()
+        json.beginObject()
+        json.field("error", ErrorText.noAdministrator)
+        json.endObject()
+        unsafe json.bytes.withUnsafeBytes { answer in
+            unsafe _ = publish(
+                subject: reply, reply: UnsafeRawBufferPointer(start: nil, count: 0), payload: answer)
+        }
     }
 
     private func starts(_ subject: UnsafeRawBufferPointer, with prefix: StaticString) -> Bool {

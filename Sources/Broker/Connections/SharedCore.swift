@@ -4,7 +4,7 @@ import Synchronization
 /// What all loops of one broker share. Nothing in it changes on the message path.
 final class SharedCore: Sendable {
     let options: BrokerOptions
-    let credentials: Credentials?
+    let credentials: Credentials
     let serverID: String
     /// Number of the client accepted last.
     private let lastClientID = Atomic<UInt64>(0)
@@ -20,7 +20,7 @@ final class SharedCore: Sendable {
                 serverID: serverID, serverName: options.serverName ?? serverID, version: "2.12.0",
                 host: options.advertisedHost ?? options.host, port: options.advertisedPort ?? options.port,
                 maximumPayload: options.maxPayload,
-                isAuthenticationRequired: credentials != nil))
+                isAuthenticationRequired: credentials.areRequired))
     }
 
     /// What INFO says; the port is set once the socket is bound.

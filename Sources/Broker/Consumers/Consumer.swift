@@ -214,6 +214,19 @@ final class Consumer {
         if member.pending.remove(sequence) { forget(sequence, at: member) }
     }
 
+    /// The channel has nothing below `first` any more: what was pending there counts as acknowledged. False
+    /// when nothing was.
+    func dropVanished(below first: UInt64) -> Bool {
+        var changed = false
+        for member in members {
+            for sequence in member.pending.sequences where sequence < first {
+                dropVanished(sequence, at: member)
+                changed = true
+            }
+        }
+        return changed
+    }
+
     private func move(_ sequence: UInt64, from holder: Member, to receiver: Member, deadline: UInt64) {
         guard holder.pending.remove(sequence) else { return }
         if !holder.redeliveries.isEmpty { holder.redeliveries[sequence] = nil }

@@ -9,6 +9,7 @@ struct RecoveredState {
     var clients: [[UInt8]: ClientRecord] = [:]
     var subscriptions: [UInt64: Pending] = [:]
     var lastSubscriptionID: UInt64 = 0
+    var clockSteps: [(by: UInt64, wall: Int64)] = []
 
     /// Replays one block of records; false if some of its bytes are none.
     mutating func replay(_ bytes: [UInt8]) -> Bool {
@@ -50,6 +51,7 @@ struct RecoveredState {
             }
             subscriptions[id] = entry
         case .subscriptionIDs(let last): lastSubscriptionID = max(lastSubscriptionID, last)
+        case .clockStepped(let by, let wall): clockSteps.append((by, wall))
         }
     }
 }

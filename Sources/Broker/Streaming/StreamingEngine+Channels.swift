@@ -50,7 +50,7 @@ extension StreamingEngine {
         return channel
     }
 
-    private static func folded(_ name: [UInt8]) -> [UInt8] {
+    static func folded(_ name: [UInt8]) -> [UInt8] {
         name.map { $0 >= 0x41 && $0 <= 0x5A ? $0 | 0x20 : $0 }
     }
 
@@ -95,28 +95,29 @@ extension StreamingEngine {
         return isPublishedTo
     }
 
-    /// Deletes a channel with its offline durables; the name may be used again at once.
-    private func delete(_ channel: MessageChannel) throws(AppendRefused) {
-        try log.deleteChannel(channel.id)
-        for consumer in channel.consumers {
-            for member in consumer.members { journal(.subscriptionRemoved(id: member.id)) }
-        }
-        hasAppended = true
-        channels[channel.id.rawValue] = nil
-        channelsByName[channel.name] = nil
-        channelsByFoldedName[Self.folded(channel.name)] = nil
-        if lastChannel === channel { lastChannel = nil }
-        ready.removeAll { $0.channel === channel }
-        loading.removeAll { $0.channel === channel }
-        dirtyChannels.removeAll { $0 === channel }
-        logger.info("STREAM: Channel \"\(text(channel.name))\" has been deleted")
-    }
-
     // MARK: Message limits
 
     func expireMessages(now: UInt64) {
-        log.expire(now: clock.wall())
+        let wall = clock.wall()
+        noteClock(wall: wall, now: now)
+        log.expire(now: clockSteps.now(wall: wall, monotonic: now, age: options.maxAgeNanoseconds))
         armExpiry(now: now)
+    }
+
+    /// Says when the wall clock was set, and remembers it for as long as ages depend on it.
+    private func noteClock(wall: Int64, now: UInt64) {
+        guard let step = clockSteps.observe(wall: wall, monotonic: now) else { return }
+        let seconds = step.magnitude / 1_000_000_000
+        if step > 0, let by = clockSteps.steps.last?.by {
+            journal(.clockStepped(by: by, to: wall))
+            logger.warning(
+                "STREAM: The wall clock went forward by \(seconds) s; messages from before are kept as long as if it had not"
+            )
+        } else {
+            logger.warning(
+                "STREAM: The wall clock went back by \(seconds) s; until it has caught up messages get the time of those before them"
+            )
+        }
     }
 
     func armExpiry(now: UInt64) {

@@ -121,6 +121,7 @@ extension StreamingEngine {
             makeReady(consumer, in: channel)
         }
         resumeStarts()
+        resumePurges()
     }
 
     // MARK: Inboxes that nobody listens on
@@ -179,6 +180,7 @@ extension StreamingEngine {
         let sequence = ack.sequence
         let wasStalled = subscription.member.isStalled
         guard let holder = consumer.acknowledge(sequence, by: subscription.member) else { return }
+        acknowledgedMessages &+= 1
         markUnsaved(consumer)
         if wasStalled || holder !== subscription.member { makeReady(consumer, in: channel) }
         if traces {
@@ -290,7 +292,7 @@ extension StreamingEngine {
 
     // MARK: State
 
-    private func markUnsaved(_ consumer: Consumer) {
+    func markUnsaved(_ consumer: Consumer) {
         if !consumer.hasUnsavedState {
             consumer.hasUnsavedState = true
             unsaved.append(consumer)

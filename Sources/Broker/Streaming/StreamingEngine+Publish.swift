@@ -206,6 +206,8 @@ extension StreamingEngine {
             if let subscription = subscriptions[id] { abandon(subscription) }
         case .unsubscribe: send(subscriptionError(reason), to: response.subject)
         case .close: send(response.payload, to: response.subject)
+        case .administration(let channel):
+            send(ChannelAnswer.refused(channel, reason), to: response.subject)
         }
     }
 

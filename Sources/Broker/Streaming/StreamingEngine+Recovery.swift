@@ -24,6 +24,10 @@ extension StreamingEngine {
             journal(.subjects(subjects))
         }
         log.releaseRecoveredState()
+        _ = clockSteps.observe(wall: clock.wall(), monotonic: now())
+        for step in state.clockSteps {
+            clockSteps.recover(by: step.by, at: step.wall, wall: clock.wall(), monotonic: now())
+        }
         lastSubscriptionID = state.lastSubscriptionID
         for record in state.clients.values {
             let client = add(record)
@@ -147,6 +151,9 @@ extension StreamingEngine {
         var writer = StateWriter()
         StateRecord.subjects(subjects).encode(into: &writer)
         StateRecord.subscriptionIDs(last: lastSubscriptionID).encode(into: &writer)
+        for step in clockSteps.steps {
+            StateRecord.clockStepped(by: step.by, to: step.wall).encode(into: &writer)
+        }
         for client in clients.values { StateRecord.clientAdded(client.record).encode(into: &writer) }
         for channel in channels.values {
             for consumer in channel.consumers {

@@ -90,6 +90,7 @@ extension StreamingEngine {
         member.isUnreachable = false
         member.isCongested = false
         member.holdsNewMessages = false
+        member.isRecovering = false
         member.resends.removeAll()
         member.redeliveries = [:]
         member.armedDeadline = nil

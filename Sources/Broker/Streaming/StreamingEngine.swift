@@ -13,6 +13,7 @@ final class StreamingEngine<Transport: MessageTransport> {
     /// bits, above them the subscription for acknowledgements.
     enum Inlet: UInt64 {
         case connect, ping, publish, subscribe, unsubscribe, subscriptionClose, close, reply, acknowledge
+        case channelDelete, channelPurge
     }
 
     /// What a timer is for.
@@ -36,6 +37,8 @@ final class StreamingEngine<Transport: MessageTransport> {
             case subscribe(id: UInt64)
             case unsubscribe
             case close
+            /// A `ChannelRequest`.
+            case administration(channel: [UInt8])
         }
 
         var request: Request
@@ -100,11 +103,15 @@ final class StreamingEngine<Transport: MessageTransport> {
     var isProbeTimerArmed = false
     var timers = DeadlineHeap<Timer>()
     var hasAppended = false
+    /// Steps of the wall clock, which must not expire messages.
+    var clockSteps = ClockSteps()
     /// The wall clock as it was at the first publish of this tick: read once, not per message.
     var tickTime: Int64?
     var publishersArePaused = false
     /// Subscribe requests that wait for a block to find their start time.
     var waitingStarts: [PendingStart] = []
+    /// Purges that wait for a block in which they end.
+    var waitingPurges: [PendingPurge] = []
     var scratch = ScratchMemory()
     var writer = StateWriter()
 
@@ -115,6 +122,8 @@ final class StreamingEngine<Transport: MessageTransport> {
     var outMessages: UInt64 = 0
     var outBytes: UInt64 = 0
     var redeliveredMessages: UInt64 = 0
+    /// Acknowledgements of messages that were pending.
+    var acknowledgedMessages: UInt64 = 0
     let startTime: Int64
 
     /// Takes over what the log recovered and listens on the subjects of the cluster id.
@@ -146,6 +155,10 @@ final class StreamingEngine<Transport: MessageTransport> {
         transport.listen(on: subjects.subscriptionClose, tag: Inlet.subscriptionClose.rawValue)
         transport.listen(on: subjects.close, tag: Inlet.close.rawValue)
         transport.listen(on: replyPrefix + [UInt8(ascii: "*")], tag: Inlet.reply.rawValue)
+        for (verb, inlet) in [(ChannelRequest.Verb.delete, Inlet.channelDelete), (.purge, .channelPurge)] {
+            let prefix = verb.prefix(clusterID: Array(options.clusterID.utf8))
+            transport.listen(on: prefix + [UInt8(ascii: ">")], tag: inlet.rawValue)
+        }
     }
 
     static func acknowledgementTag(of subscription: UInt64) -> UInt64 {
@@ -168,6 +181,10 @@ final class StreamingEngine<Transport: MessageTransport> {
             unsafe receiveUnsubscribe(reply: Array(reply), payload: payload, isClose: true)
         case .close: unsafe receiveClose(reply: Array(reply), payload: payload)
         case .reply: unsafe receiveReply(subject: Array(subject))
+        case .channelDelete:
+            unsafe receiveChannelRequest(.delete, subject: subject, reply: Array(reply), payload: payload)
+        case .channelPurge:
+            unsafe receiveChannelRequest(.purge, subject: subject, reply: Array(reply), payload: payload)
         case nil: preconditionFailure("tag \(tag) was never given to listen(on:tag:)")
         }
     }
@@ -182,6 +199,12 @@ final class StreamingEngine<Transport: MessageTransport> {
         log.submit()
         // The memory store is durable at once; for the file store this asks one variable.
         logProgressed()
+        if hasAppended {
+            // What waited for a block from the disk has gone on, and journaled.
+            hasAppended = false
+            log.submit()
+            logProgressed()
+        }
         pausePublishersIfFull()
         return deliverReady()
     }

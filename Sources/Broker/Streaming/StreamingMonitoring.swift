@@ -231,6 +231,9 @@ extension StreamingEngine {
         metrics.counter(
             "broker_streaming_redelivered_total", "Messages sent to a subscription again.",
             redeliveredMessages)
+        metrics.counter(
+            "broker_streaming_acknowledged_total", "Messages that subscriptions acknowledged.",
+            acknowledgedMessages)
         metrics.gauge(
             "broker_journal_bytes_in_flight", "Bytes appended and not durable yet.", log.bytesInFlight)
         metrics.counter("broker_journal_syncs_total", "Syncs of the journal.", statistics.syncs)
@@ -244,6 +247,12 @@ extension StreamingEngine {
         metrics.gauge("broker_segments", "Segment files.", statistics.segments)
         metrics.gauge(
             "broker_block_cache_bytes", "Bytes of stored blocks kept in memory.", statistics.cachedBytes)
+        metrics.gauge(
+            "broker_block_open_bytes", "Bytes of memory of the blocks that channels are filling.",
+            statistics.openBytes)
+        metrics.gauge(
+            "broker_block_unwritten_bytes", "Bytes of full blocks that are not in segments yet.",
+            statistics.unwrittenBytes)
         metrics.counter(
             "broker_refused_messages_total", "Messages refused because the disk was full.",
             statistics.refusedMessages)

@@ -42,6 +42,7 @@ final class StreamingService: Sendable {
         }
         configuration.clusterID = options.clusterID
         configuration.journalSizeBytes = options.journalSizeBytes
+        configuration.cacheBytes = options.memoryLimitBytes
         switch options.sync {
         case .always: configuration.sync = .always
         case .interval(let nanoseconds): configuration.sync = .interval(nanoseconds: nanoseconds)

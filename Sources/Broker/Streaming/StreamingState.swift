@@ -44,6 +44,8 @@ enum StateRecord: Equatable {
     case acknowledged(subscription: UInt64, SequenceRanges)
     /// Subscription ids up to here were given out.
     case subscriptionIDs(last: UInt64)
+    /// The wall clock was set forward by so many nanoseconds, to this time.
+    case clockStepped(by: UInt64, to: Int64)
 }
 
 extension StateRecord {
@@ -96,6 +98,10 @@ extension StateRecord {
         case .subscriptionIDs(let last):
             writer.number(8)
             writer.number(last)
+        case .clockStepped(let by, let wall):
+            writer.number(9)
+            writer.number(by)
+            writer.number(UInt64(bitPattern: wall))
         }
     }
 
@@ -150,6 +156,9 @@ extension StateRecord {
         case 8:
             guard let last = reader.number() else { return nil }
             self = .subscriptionIDs(last: last)
+        case 9:
+            guard let by = reader.number(), let wall = reader.number() else { return nil }
+            self = .clockStepped(by: by, to: Int64(bitPattern: wall))
         default:
             return nil
         }

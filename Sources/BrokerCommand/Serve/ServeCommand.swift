@@ -38,9 +38,15 @@ enum ServeCommand {
         let (logger, streamingLogger) = (
             logger(configuration.log.server), logger(configuration.log.streaming)
         )
-        let options = configuration.options
+        var options = configuration.options
+        if !configuration.hasMemoryLimit { options.memoryLimitBytes = MemoryLimit.standard() }
         for warning in configuration.warnings { logger.warning("\(warning)") }
         logger.info("Up to \(FileLimit.raise()) files can be open, connections among them")
+        if options.store == .file {
+            logger.info(
+                "Stored messages may take up to \(options.memoryLimitBytes >> 20) MB of memory (--memory-limit)"
+            )
+        }
         var files = RuntimeFiles()
         let server: BrokerServer
         do {

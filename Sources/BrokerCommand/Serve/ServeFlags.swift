@@ -24,6 +24,7 @@ struct ServeFlags {
     // Ours
     let sync: Flag<String>
     let journalSize: Flag<ByteCount>
+    let memoryLimit: Flag<ByteCount>
     let loops: Flag<Int>
 
     // Network
@@ -37,6 +38,7 @@ struct ServeFlags {
     let user: Flag<String>
     let password: Flag<String>
     let token: Flag<String>
+    let administratorToken: Flag<String>
 
     // Logging
     let logFile: Flag<String>
@@ -97,6 +99,9 @@ struct ServeFlags {
             "when a publish is acknowledged: after its sync, or before")
         journalSize = set.define(
             "journal-size", default: ByteCount(defaults.journalSizeBytes), "bytes that the journal may take")
+        memoryLimit = set.define(
+            "memory-limit", default: ByteCount(0), placeholder: "size",
+            "memory for stored messages (default: a quarter of the control group's, else 128MB)")
         fileSync = set.define("file_sync", default: true, "-file_sync=false means --sync never")
         loops = set.define("loops", default: defaults.loops, "event loops (threads that serve connections)")
 
@@ -115,6 +120,9 @@ struct ServeFlags {
         user = set.define("user", default: "", "user name that clients must present")
         password = set.define("pass", default: "", "password that goes with the user name")
         token = set.define("auth", default: "", placeholder: "token", "token that clients must present")
+        administratorToken = set.define(
+            "admin-auth", default: "", placeholder: "token",
+            "token that clients must present to delete and purge channels (default: whoever connects may)")
 
         set.section("Logging")
         logFile = set.define(

@@ -19,6 +19,8 @@ struct ServeConfiguration: Sendable {
     var log = LogOptions()
     /// Warnings about the command line for the start of the log, one line each.
     var warnings: [String] = []
+    /// The memory limit was given and is not to be found out.
+    var hasMemoryLimit = false
 }
 
 /// How the broker logs.
@@ -81,7 +83,7 @@ extension ServeInvocation {
         Usage: broker [serve] [options]
 
         Runs the broker. A call without a command, or whose first word is an option, means `serve`.
-        Other commands: pub, sub, request, reply, channel, bench, check; `broker <command> --help` explains each.
+        Other commands: pub, sub, request, reply, channel, bench, check, repair; `broker <command> --help` explains each.
         Options take one dash or two, and their value as the next word or behind `=`; a switch takes one only behind `=`.
 
         \(flags.set.usage)
@@ -168,6 +170,13 @@ extension ServeConfiguration {
             throw Refusal(message: "--journal-size should be at least 16MB, got \(journalSize) bytes")
         }
         options.journalSizeBytes = journalSize
+        guard parsed.isGiven(flags.memoryLimit) else { return }
+        let memoryLimit = parsed[flags.memoryLimit].bytes
+        guard memoryLimit >= MemoryLimit.least else {
+            throw Refusal(message: "--memory-limit should be at least 16MB, got \(memoryLimit) bytes")
+        }
+        options.memoryLimitBytes = memoryLimit
+        hasMemoryLimit = true
     }
 
     /// Reads `always`, `interval=<duration>`, `never`.
@@ -245,6 +254,7 @@ extension ServeConfiguration {
         options.user = text(flags.user)
         options.password = text(flags.password)
         options.token = text(flags.token)
+        options.administratorToken = text(flags.administratorToken)
         if options.token != nil, options.user != nil {
             throw Refusal(
                 message:

@@ -8,7 +8,8 @@ struct CheckCommand: AsyncParsableCommand {
         commandName: "check", abstract: "Verify the checksums of a data directory.",
         discussion: """
             Reads checkpoints, journal, and every message of every channel with its checksum, and prints what is there and \
-            what is damaged. Changes nothing. A broker may run on the directory; what it writes meanwhile may look damaged.
+            what is damaged: file, offset, channels and sequences, and what `broker repair` would do about it. Changes nothing. A \
+            broker may run on the directory; what it writes meanwhile may look damaged.
             Exit code: 0 sound, 1 damaged, 2 it cannot be read.
             """)
 
@@ -17,11 +18,21 @@ struct CheckCommand: AsyncParsableCommand {
 
     mutating func run() async throws {
         let report = try Self.check(directory)
-        Terminal.out(json ? report.json.text + "\n" : report.text)
+        let plan = LogRepair.plan(for: report, directory: directory)
+        Terminal.out(json ? report.json(plan).text + "\n" : report.text + Self.text(plan, report))
         if !report.damage.isEmpty {
             let places = report.damage.count == 1 ? "one place" : "\(report.damage.count) places"
             throw CommandFailure("\(directory) is damaged in \(places); what is not named above is sound")
         }
+    }
+
+    /// What a repair would do, for a person.
+    static func text(_ plan: RepairPlan, _ report: LogCheckReport) -> String {
+        guard !plan.steps.isEmpty else { return "" }
+        var text = "`broker repair` would:\n"
+        for step in plan.steps { text += "  - \(step.description.printable)\n" }
+        if report.isInUse { text += "Stop the broker first.\n" }
+        return text
     }
 
     /// Checks a whole directory.
@@ -68,12 +79,17 @@ extension LogCheckReport {
                 """
         }
         for damage in damage { text += "Damage: \(damage.description.printable)\n" }
+        for range in lostBefore { text += "Lost before, repaired: \(range.description.printable)\n" }
+        if !damage.isEmpty {
+            let gone = Set(damage.flatMap(\.lost)).reduce(0) { $0 + $1.sequences.count }
+            text += "Whole: \(Figures.grouped(messages)) messages; lost: \(Figures.grouped(gone))\n"
+        }
         if isInUse { text += "A broker runs on the directory: what it wrote meanwhile may look damaged\n" }
         return damage.isEmpty ? text + "Sound\n" : text
     }
 
-    /// The report for a program.
-    var json: JSON {
+    /// The report for a program, with what a repair would do.
+    func json(_ plan: RepairPlan) -> JSON {
         var members: [String: JSON] = [
             "store_id": .string(storeName), "cluster_id": .string(clusterID),
             "format_version": .integer(Int64(formatVersion)), "in_use": .bool(isInUse),
@@ -85,6 +101,8 @@ extension LogCheckReport {
             ]),
             "channels": .array(channels.map(\.json)), "damage": .array(damage.map(\.json)),
             "sound": .bool(damage.isEmpty),
+            "lost_before": .array(lostBefore.map(\.json)),
+            "repair": .array(plan.steps.map { .string($0.description) }),
         ]
         if let tail = journal.tornTail {
             members["torn_tail"] = .object([
@@ -118,15 +136,18 @@ extension Damage {
     fileprivate var json: JSON {
         .object([
             "file": .string(file), "offset": .integer(Int64(clamping: offset)), "reason": .string(reason),
-            "lost": .array(
-                lost.map { range in
-                    .object([
-                        "channel": .string(String(decoding: range.name, as: UTF8.self)),
-                        "id": .integer(Int64(range.channel.rawValue)),
-                        "first_sequence": .integer(Int64(clamping: range.sequences.lowerBound)),
-                        "last_sequence": .integer(Int64(clamping: range.sequences.upperBound)),
-                    ])
-                }),
+            "lost": .array(lost.map(\.json)),
+        ])
+    }
+}
+
+extension LostRange {
+    fileprivate var json: JSON {
+        .object([
+            "channel": .string(String(decoding: name, as: UTF8.self)),
+            "id": .integer(Int64(channel.rawValue)),
+            "first_sequence": .integer(Int64(clamping: sequences.lowerBound)),
+            "last_sequence": .integer(Int64(clamping: sequences.upperBound)),
         ])
     }
 }

@@ -54,9 +54,10 @@ struct BlockIndex {
 
     mutating func append(_ entry: BlockEntry) { entries.append(entry) }
 
-    mutating func removeFirst() {
-        entries[head].storage = nil
-        head += 1
+    /// Removes the `count` oldest.
+    mutating func removeFirst(_ count: Int = 1) {
+        for index in head..<(head + count) { entries[index].storage = nil }
+        head += count
         if head >= 64, head * 2 >= entries.count {
             entries.removeFirst(head)
             head = 0

@@ -117,7 +117,7 @@ struct StoreCheck {
         if let newest = checkpoints.last { try checkSegments(newest, reader.log) }
     }
 
-    /// Takes in what recovery and reading found. What an earlier start has set aside is remembered by the channel.
+    /// Takes in what recovery and reading found. Channels remember what they lost when the damage is repaired.
     private mutating func noteDamage(_ log: Log) {
         let known = log.statistics.damage
         for damage in known {
@@ -131,11 +131,8 @@ struct StoreCheck {
                     damage.lost.contains { $0.channel == id && $0.sequences.overlaps(range) }
                 }
                 if isNamed { continue }
-                report.damage.append(
-                    Damage(
-                        file: "channels/\(id.rawValue)", offset: 0,
-                        reason: "messages were set aside as damaged by an earlier start",
-                        lost: [LostRange(channel: id, name: log.name(of: id) ?? [], sequences: range)]))
+                report.lostBefore.append(
+                    LostRange(channel: id, name: log.name(of: id) ?? [], sequences: range))
             }
         }
     }

@@ -42,6 +42,8 @@ public struct LogCheckReport: Equatable, Sendable {
     public var journal = Journal()
     /// Everything on disk that is not what was written there, by file and offset.
     public var damage: [Damage] = []
+    /// Messages that damage took before a repair: they are gone, and nothing is damaged any more.
+    public var lostBefore: [LostRange] = []
 
     init(_ identity: StoreIdentity) {
         storeID = identity.storeID

@@ -77,12 +77,8 @@ public final class OfflineReader {
         log = try Log.open(configuration, fileSystem: fileSystem, wake: {})
     }
 
-    // The log is not closed, which would write; only files are open, and the lock.
-    deinit {
-        guard let disk = log.disk else { return }
-        disk.readers.finish()
-        disk.fileSystem.close(disk.directory.lock)
-    }
+    // The log is not closed, which would write.
+    deinit { log.abandon() }
 
     /// Every channel, oldest first.
     public var channels: [StoredChannel] {
@@ -105,10 +101,20 @@ public final class OfflineReader {
         guard let id = log.channel(named: channel) else {
             throw LogError(.noChannel, "there is no channel \"\(String(decoding: channel, as: UTF8.self))\"")
         }
+        unsafe try log.forEachMessage(of: id, from: sequence, body)
+    }
+}
+
+extension Log {
+    /// Reads the messages of a channel in order, from `sequence` on, until `body` returns false. For
+    /// `LogExecution.manual`.
+    func forEachMessage(
+        of channel: ChannelID, from sequence: UInt64 = 1, _ body: (StoredMessage) -> Bool
+    ) throws(LogError) {
         var sequence = sequence
         var fruitless = 0
         while true {
-            switch log.read(id, at: sequence) {
+            switch read(channel, at: sequence) {
             case .messages(let batch):
                 fruitless = 0
                 for index in 0..<batch.count {
@@ -116,8 +122,8 @@ public final class OfflineReader {
                 }
                 sequence = batch.lastSequence + 1
             case .loading:
-                while log.stepReader() {}
-                _ = log.poll()
+                while stepReader() {}
+                _ = poll()
                 fruitless += 1
                 if fruitless > 1_000 { throw unreadable(sequence) }
             case .missing(let next):

@@ -7,6 +7,8 @@ struct CheckpointsFound {
     /// The highest number seen, whole or not.
     private(set) var newestNumber: UInt64 = 0
     private(set) var damage: [Damage] = []
+    /// Segments, by channel, that only the older of the two lists.
+    private(set) var listedBefore: [UInt32: [UInt64]] = [:]
 
     /// Number of the first journal file that must be kept.
     var keptJournalFile: UInt64 { valid.count == 2 ? valid[0].journalFile : 0 }
@@ -30,7 +32,11 @@ struct CheckpointsFound {
                 )
                 continue
             }
-            if newest == nil { newest = file }
+            if let newest {
+                listedBefore = Self.segments(of: file, without: newest)
+            } else {
+                newest = file
+            }
             valid.insert((number, file.place.file), at: 0)
         }
         for name in names {
@@ -43,4 +49,21 @@ struct CheckpointsFound {
                     + "restore one from a copy of the directory. Nothing was changed")
         }
     }
+    private static func segments(
+        of older: CheckpointFile, without newer: CheckpointFile
+    ) -> [UInt32: [UInt64]] {
+        var known: [UInt32: Set<UInt64>] = [:]
+        for channel in newer.channels { known[channel.id] = Set(channel.segments.firsts) }
+        var found: [UInt32: [UInt64]] = [:]
+        for channel in older.channels {
+            let only = channel.segments.firsts.filter { known[channel.id]?.contains($0) == false }
+            if !only.isEmpty { found[channel.id] = only }
+        }
+        return found
+    }
+}
+
+extension SegmentStore.Channel {
+    /// First sequences of its segments.
+    fileprivate var firsts: [UInt64] { sealed.map(\.first) + [active?.first].compactMap { $0 } }
 }

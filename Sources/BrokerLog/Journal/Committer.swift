@@ -154,6 +154,9 @@ final class Committer: @unchecked Sendable {
         writer.close()
     }
 
+    /// Lets go of the files and writes nothing.
+    func abandon() { writer.close() }
+
     /// Commits one batch; false when there was nothing to do.
     func step() -> Bool {
         var emptied: [JournalChunk] = []

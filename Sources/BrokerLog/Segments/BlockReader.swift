@@ -57,6 +57,12 @@ final class BlockReader {
         files = []
     }
 
+    /// Closes the files of these channels.
+    func close(channels: [UInt32]) {
+        for entry in files where channels.contains(entry.channel) { fileSystem.close(entry.file) }
+        files.removeAll { channels.contains($0.channel) }
+    }
+
     private func open(_ request: BlockRequest) throws(FileError) -> OpenFile {
         if let index = files.firstIndex(where: {
             $0.channel == request.channel && $0.segment == request.location.segment

@@ -26,11 +26,15 @@ final class SegmentStore {
         var isClean = false
     }
 
-    private let fileSystem: any FileSystem
-    private let directory: String
-    private let storeID: UInt64
+    let fileSystem: any FileSystem
+    let directory: String
+    let storeID: UInt64
     private let segmentBytes: Int
+    let leastDead: UInt64
     private(set) var channels: [UInt32: Channel]
+    /// Segments that others took the place of, and the checkpoints made since: the older of the two that
+    /// recovery may begin from lists them.
+    var retired: [(channel: UInt32, first: UInt64, checkpoints: Int)]
     private let encoder = BlockEncoder()
     /// Open files by channel, and the order in which to close them.
     private var open: [UInt32: OpenFile] = [:]
@@ -39,14 +43,35 @@ final class SegmentStore {
     private(set) var bytesWritten: UInt64 = 0
 
     init(
-        fileSystem: any FileSystem, directory: String, storeID: UInt64, segmentBytes: Int,
-        channels: [UInt32: Channel]
+        fileSystem: any FileSystem, directory: String, storeID: UInt64, segmentBytes: Int, leastDead: UInt64,
+        channels: [UInt32: Channel], listedBefore: [UInt32: [UInt64]] = [:]
     ) {
         self.fileSystem = fileSystem
         self.directory = directory
         self.storeID = storeID
         self.segmentBytes = segmentBytes
+        self.leastDead = leastDead
         self.channels = channels
+        retired = listedBefore.flatMap { id, firsts in
+            firsts.map { (channel: id, first: $0, checkpoints: 1) }
+        }
+    }
+
+    func noteWritten(_ bytes: UInt64) { bytesWritten += bytes }
+
+    func replaceSealed(_ index: Int, of id: UInt32, with segment: Sealed) {
+        channels[id]?.sealed[index] = segment
+    }
+
+    func setActiveBlocks(of id: UInt32, to blocks: [SegmentFile.Block]) {
+        channels[id]?.active?.blocks = blocks
+    }
+
+    /// Takes a segment off the list; its file goes when no checkpoint lists it.
+    func forget(_ id: UInt32, _ first: UInt64) {
+        channels[id]?.sealed.removeAll { $0.first == first }
+        if channels[id]?.active?.first == first { channels[id]?.active = nil }
+        retired.append((channel: id, first: first, checkpoints: 0))
     }
 
     /// Segment files that exist.
@@ -132,13 +157,15 @@ final class SegmentStore {
         openOrder = []
     }
 
-    private func seal(_ id: UInt32) throws(FileError) {
+    func seal(_ id: UInt32) throws(FileError) {
         guard let active = channels[id]?.active, let last = active.blocks.last else { return }
         let file = try activeFile(id, active.first)
-        let footer = SegmentFile.footer(active.blocks, offset: active.size, channel: id, first: active.first)
-        unsafe try footer.span.withUnsafeBytes { bytes throws(FileError) in
-            try unsafe fileSystem.write(file, bytes, at: Int(active.size))
+        if active.needsCut {
+            try fileSystem.truncate(file, to: Int(active.size))
+            channels[id]?.active?.needsCut = false
         }
+        let footer = SegmentFile.footer(active.blocks, offset: active.size, channel: id, first: active.first)
+        try write(footer, to: file, at: Int(active.size))
         closeFile(id)
         channels[id]?.sealed.append(
             Sealed(
@@ -157,10 +184,7 @@ final class SegmentStore {
         }
         let file = try fileSystem.open(SegmentFile.path(directory, id, first), .create)
         do throws(FileError) {
-            unsafe try SegmentFile.header(storeID: storeID, channel: id, first: first).span.withUnsafeBytes {
-                bytes throws(FileError) in
-                try unsafe fileSystem.write(file, bytes, at: 0)
-            }
+            try write(SegmentFile.header(storeID: storeID, channel: id, first: first), to: file, at: 0)
         } catch {
             fileSystem.close(file)
             throw error
@@ -193,6 +217,7 @@ final class SegmentStore {
         let path = "\(directory)/\(id)"
         var listed = Set(channel.sealed.map { SegmentFile.name($0.first) })
         if let active = channel.active { listed.insert(SegmentFile.name(active.first)) }
+        for segment in retired where segment.channel == id { listed.insert(SegmentFile.name(segment.first)) }
         do throws(FileError) {
             for name in try fileSystem.list(path) where name.hasSuffix(".seg") && !listed.contains(name) {
                 try remove(path + "/" + name)
@@ -202,7 +227,7 @@ final class SegmentStore {
         }
     }
 
-    private func remove(_ path: String) throws(FileError) {
+    func remove(_ path: String) throws(FileError) {
         do throws(FileError) {
             try fileSystem.remove(path)
         } catch {

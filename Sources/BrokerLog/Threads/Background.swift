@@ -11,11 +11,14 @@ final class Background: @unchecked Sendable {
         case write(channel: UInt32, BlockStorage, BlockSummary)
         case drop(channel: UInt32, below: UInt64)
         case delete(channel: UInt32)
+        /// Of the channel's front segment the first bytes are dead.
+        case compact(channel: UInt32, below: UInt64, dead: UInt64)
         case checkpoint(CheckpointRequest)
     }
 
     enum Result {
         case written(channel: UInt32, BlockSummary, BlockLocation)
+        case moved(MovedBlocks)
         /// A checkpoint is durable up to this position.
         case checkpoint(position: UInt64)
         /// The disk was full; it may be tried again later.
@@ -124,6 +127,11 @@ final class Background: @unchecked Sendable {
     /// Lets go of the files; after the thread ended.
     func finish() { segments.close() }
 
+    /// Gives a segment an index of these blocks; see `SegmentStore.mend`. Where nobody else steps.
+    func mend(_ channel: UInt32, _ first: UInt64, _ blocks: [SegmentFile.Block]?) throws(FileError) {
+        try segments.mend(channel: channel, first: first, blocks: blocks)
+    }
+
     /// Does one job; false when there was none that could be done.
     func step() -> Bool {
         // Journal files first: the committer will want them soon.
@@ -177,10 +185,13 @@ final class Background: @unchecked Sendable {
             try segments.drop(channel: channel, below: first)
         case .delete(let channel):
             try segments.delete(channel: channel)
+        case .compact(let channel, let first, let dead):
+            return try segments.compact(channel: channel, below: first, dead: dead).map { .moved($0) }
         case .checkpoint(let request):
             if let unneeded = try checkpoints.write(request, segments: segments) {
                 files.release(below: unneeded)
             }
+            try segments.noteCheckpoint()
             return .checkpoint(position: request.position)
         }
         return nil
@@ -222,7 +233,7 @@ final class Background: @unchecked Sendable {
         }
     }
 
-    private static let behindBytes = 4 << 20
+    private static let behindBytes = 16 << 20
     private var canWork: Bool {
         !hasFailed && (wantedFiles > 0 || (head < queue.count && fullReason == nil))
     }

@@ -5,6 +5,8 @@ final class ReaderQueue: @unchecked Sendable {
     private let monitor = Monitor()
     private var requests: [BlockRequest] = []
     private var results: [(BlockRequest, BlockReader.Outcome)] = []
+    /// Channels whose files must not stay open: what is removed of them takes space until it is closed.
+    private var closing: [UInt32] = []
     private var stops = false
     private let reader: BlockReader
     private let wake: @Sendable () -> Void
@@ -22,6 +24,14 @@ final class ReaderQueue: @unchecked Sendable {
         }
     }
 
+    /// Closes the files of a channel, of which some are about to go.
+    func closeFiles(of channel: UInt32) {
+        monitor.locked {
+            closing.append(channel)
+            monitor.signal()
+        }
+    }
+
     /// What was read since it was asked before.
     func takeResults() -> [(BlockRequest, BlockReader.Outcome)] {
         monitor.locked {
@@ -35,7 +45,7 @@ final class ReaderQueue: @unchecked Sendable {
     func run() {
         while true {
             let goesOn = monitor.locked { () -> Bool in
-                while requests.isEmpty && !stops { monitor.wait() }
+                while requests.isEmpty && closing.isEmpty && !stops { monitor.wait() }
                 return !stops
             }
             guard goesOn else { return }
@@ -56,6 +66,11 @@ final class ReaderQueue: @unchecked Sendable {
 
     /// Reads one block; false when none was asked for.
     func step() -> Bool {
+        let channels = monitor.locked { () -> [UInt32] in
+            defer { closing.removeAll() }
+            return closing
+        }
+        if !channels.isEmpty { reader.close(channels: channels) }
         guard let request = monitor.locked({ requests.isEmpty ? nil : requests.removeFirst() }) else {
             return false
         }

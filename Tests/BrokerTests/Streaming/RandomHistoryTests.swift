@@ -19,10 +19,11 @@ struct HistoryModel {
         /// Acknowledged, but a crash may have forgotten it.
         var unsettled: Set<UInt64> = []
 
-        mutating func sync() {
-            settled.formUnion(unsettled)
-            unsettled = []
-            knownOnDisk = known
+        /// What held in `earlier` is on disk.
+        mutating func sync(_ earlier: Reader) {
+            settled.formUnion(earlier.unsettled)
+            unsettled.subtract(earlier.unsettled)
+            knownOnDisk.formUnion(earlier.known)
         }
 
         mutating func crash() {
@@ -58,9 +59,9 @@ struct HistoryModel {
         readers[reader]?.unsettled.insert(sequence)
     }
 
-    /// Everything acknowledged so far is on disk.
-    mutating func synced() {
-        for name in readers.keys.sorted() { readers[name]?.sync() }
+    /// Everything acknowledged up to an earlier moment is on disk; what was delivered since may not be.
+    mutating func synced(_ earlier: HistoryModel) {
+        for (name, reader) in earlier.readers { readers[name]?.sync(reader) }
     }
 
     mutating func crashed() {
@@ -222,9 +223,11 @@ final class RandomHistory {
     }
 
     private func settleOnDisk() {
+        receive()
+        let before = model
         fixture.advance(milliseconds: 60)
         receive()
-        model.synced()
+        model.synced(before)
     }
 
     private func crash() throws {

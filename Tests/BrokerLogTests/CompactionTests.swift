@@ -1,0 +1,188 @@
+import Testing
+
+@testable import BrokerLog
+
+@Suite("Segments of which most was trimmed")
+struct CompactionTests {
+    private func store(_ configure: (inout LogConfiguration) -> Void = { _ in }) throws -> FileLog {
+        try FileLog { configuration in
+            configuration.segmentBytes = 1 << 20
+            configuration.cacheBytes = 1
+            configuration.journalSizeBytes = 8 << 20
+            configure(&configuration)
+        }
+    }
+
+    private func fill(_ file: FileLog, _ channel: ChannelID, _ range: Range<Int>) throws {
+        for index in range {
+            try file.log.append("\(index + 1) " + noise(1_000, seed: UInt64(index)), to: channel)
+            if index % 20 == 19 { file.settle() }
+        }
+        file.settle()
+    }
+
+    private func segmentBytes(_ file: FileLog) -> Int {
+        file.disk.everything().filter { $0.key.hasSuffix(".seg") }.reduce(0) { $0 + $1.value.count }
+    }
+
+    private func expect(_ file: FileLog, _ channel: ChannelID, from first: Int, to last: Int) throws {
+        let numbers = file.log.payloads(of: channel, from: UInt64(first)).map { Int($0.prefix { $0 != " " }) }
+        #expect(numbers == Array(first...last))
+        #expect(file.log.info(of: channel)?.firstSequence == UInt64(first))
+        #expect(file.log.statistics.damage == [])
+    }
+
+    @Test("few messages left in a sealed segment are copied, and the file goes with the second checkpoint")
+    func rewritten() throws {
+        let file = try store()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        try fill(file, channel, 0..<1_100)
+        file.checkpoint()
+        let full = segmentBytes(file)
+        #expect(full > 1_100_000)
+        guard case .purged(1_000, _) = try file.log.purge(channel, below: 1_001) else {
+            // The block at the edge is read first.
+            while file.log.stepReader() {}
+            _ = file.log.poll()
+            #expect(try file.log.purge(channel, below: 1_001) != .loading)
+            file.settle()
+            return try rest(file, channel, full)
+        }
+        file.settle()
+        try rest(file, channel, full)
+    }
+
+    private func rest(_ file: FileLog, _ channel: ChannelID, _ full: Int) throws {
+        try expect(file, channel, from: 1_001, to: 1_100)
+        for crash in [SimulatedFileSystem.Crash.dropAll, .process, .random] {
+            try file.reopen(after: crash)
+            try expect(file, channel, from: 1_001, to: 1_100)
+        }
+        try fill(file, channel, 1_100..<1_110)
+        for _ in 0..<3 {
+            file.checkpoint()
+            try fill(
+                file, channel,
+                Int(file.log.info(of: channel)!.lastSequence)..<Int(file.log.info(of: channel)!.lastSequence)
+                    + 10)
+            try expect(file, channel, from: 1_001, to: Int(file.log.info(of: channel)!.lastSequence))
+        }
+        #expect(segmentBytes(file) < full / 4)
+        try file.reopen(after: .dropAll)
+        try expect(file, channel, from: 1_001, to: Int(file.log.info(of: channel)!.lastSequence))
+    }
+
+    @Test("a channel with small limits takes little more on the disk than it keeps")
+    func bounded() throws {
+        let file = try store { $0.segmentBytes = 64 << 20 }
+        let channel = try file.log.createChannel(
+            named: bytes("a"), limits: ChannelLimits(maxMessages: 300))
+        var most = 0
+        for round in 0..<40 {
+            try fill(file, channel, round * 100..<(round + 1) * 100)
+            if round % 4 == 3 { file.checkpoint() }
+            most = max(most, segmentBytes(file))
+        }
+        try expect(file, channel, from: 3_701, to: 4_000)
+        #expect(most < 2_000_000, "\(most)")
+        try file.reopen(after: .dropAll)
+        try expect(file, channel, from: 3_701, to: 4_000)
+    }
+
+    @Test("a crash at any call of a compaction, and a fall back to the checkpoint before, lose nothing")
+    func crashes() throws {
+        var limit = 0
+        var isDone = false
+        while !isDone {
+            limit += 1
+            let file = try store { $0.segmentBytes = 300_000 }
+            let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+            try fill(file, channel, 0..<450)
+            file.checkpoint()
+            nonisolated(unsafe) var calls = 0
+            nonisolated(unsafe) var died = false
+            let last = limit
+            file.disk.onCall { _, _ in
+                calls += 1
+                if calls > last { died = true }
+                return calls > last ? SimulatedFileSystem.machineIsOff : nil
+            }
+            var isPurged = false
+            for _ in 0..<4 where !isPurged {
+                if case .purged = try? file.log.purge(channel, below: 280) { isPurged = true }
+                while file.log.stepReader() {}
+                _ = file.log.poll()
+            }
+            file.settle()
+            file.checkpoint()
+            file.checkpoint()
+            isDone = !died
+            try file.reopen(after: limit % 2 == 0 ? .dropAll : .random)
+            let first = Int(try #require(file.log.info(of: channel)).firstSequence)
+            #expect(first == 1 || first == 280, "\(limit)")
+            try expect(file, channel, from: first, to: 450)
+            // What the newest checkpoint lists may be damaged: the one before must still do.
+            try fill(file, channel, 450..<460)
+            let newest = file.disk.everything().keys.filter { $0.hasSuffix(".checkpoint") }.max() ?? ""
+            let count = file.disk.everything().keys.count { $0.hasSuffix(".checkpoint") }
+            guard count > 1 else { continue }
+            file.disk.flipBit(newest, byte: 50, bit: 1)
+            try file.reopen(after: .dropAll)
+            let numbers = file.log.payloads(of: channel, from: UInt64(first)).map {
+                Int($0.prefix { $0 != " " })
+            }
+            #expect(numbers == Array(first...460), "\(limit)")
+        }
+        #expect(limit > 20)
+    }
+
+    @Test("a checkpoint that was asked for before is made before: it counts messages that are not copied")
+    func behindCheckpoint() throws {
+        let file = try store { $0.segmentBytes = 300_000 }
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits(maxMessages: 450))
+        try fill(file, channel, 0..<450)
+        file.checkpoint()
+        // The limit drops what the checkpoint on its way still counts.
+        for index in 450..<750 {
+            try file.log.append("\(index + 1) " + noise(1_000, seed: UInt64(index)), to: channel)
+            if index == 600 { file.log.submit() }
+        }
+        file.log.checkpoint(state: bytes("early"))
+        while file.log.stepCommit() {}
+        _ = file.log.poll()
+        while file.log.stepReader() {}
+        _ = file.log.poll()
+        while file.log.stepBackground() {}
+        _ = file.log.poll()
+        try file.reopen(after: .dropAll)
+        try expect(file, channel, from: 301, to: 750)
+        #expect(file.log.info(of: channel)?.messages == 450)
+    }
+
+    @Test("readers that ask while blocks move get what they asked for")
+    func readers() throws {
+        let file = try store { $0.segmentBytes = 300_000 }
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        try fill(file, channel, 0..<450)
+        file.checkpoint()
+        var isPurged = false
+        while !isPurged {
+            if case .purged = try file.log.purge(channel, below: 280) { isPurged = true }
+            while file.log.stepReader() {}
+            _ = file.log.poll()
+        }
+        file.log.submit()
+        while file.log.stepCommit() {}
+        _ = file.log.poll()
+        // Asked for at the old place, answered when it has moved.
+        guard case .loading = file.log.read(channel, at: 292) else {
+            Issue.record("the block should be on the disk only")
+            return
+        }
+        while file.log.stepBackground() {}
+        _ = file.log.poll()
+        while file.log.stepReader() {}
+        _ = file.log.poll()
+        try expect(file, channel, from: 280, to: 450)
+    }
+}
