@@ -121,7 +121,9 @@ import Testing
         let database = try await cluster.createDatabase()
         var configuration = try PostgresConfiguration.testServer()
         configuration.parameters["dbname"] = database
-        let pool = PostgresPool(configuration)
+        var options = PostgresPool.Options()
+        options.acquireTimeout = .seconds(600)
+        let pool = PostgresPool(configuration, options: options)
         try await pool.query("CREATE TABLE c (n int)")
         try await pool.query("INSERT INTO c VALUES (0)")
         try await withThrowingTaskGroup(of: Void.self) { group in

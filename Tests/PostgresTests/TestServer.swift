@@ -9,6 +9,8 @@ extension PostgresConfiguration {
             host: "127.0.0.1", port: cluster.port, database: "postgres", user: "postgres",
             password: "postgres")
         configuration.parameters["sslmode"] = "disable"
+        // A machine that is busy is no failure.
+        configuration.connectTimeout = .seconds(300)
         return configuration
     }
 }
