@@ -92,8 +92,6 @@ final class KeyStore: Sendable {
                 // The fetch at the start was for no unknown id: a key that is new right after it is not kept waiting.
                 if state.fetched == nil { state.attempted = nil }
                 state.keys = keys
-                // The first fetch is not one for an unknown key: a key that is made just after it is still found.
-                if state.fetched == nil { state.attempted = nil }
                 state.fetched = now
                 state.failures = 0
             case .failure: state.failures += 1
