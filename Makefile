@@ -16,6 +16,9 @@ PRODUCTS ?= broker migrate users projects
 # The chaos run: how long, and which one (a seed of its own when empty).
 DURATION ?= 60
 SEED ?=
+# How many seeds `make soak` runs, and the first one.
+SEEDS ?= 100000
+FIRST ?= 1
 # The broker that the conformance and kill tests start.
 BROKER ?= $(CURDIR)/.build/debug/broker
 
@@ -72,8 +75,16 @@ chaos: build $(STAMPS)/venv-services ## Kills services and broker at random unde
 api-test: build $(STAMPS)/venv-services ## Requests made from the OpenAPI documents, by schemathesis.
 	@BROKER="$(BROKER)" Tests/Services/APITest/run
 
+test-faults: build $(STAMPS)/venv $(STAMPS)/libnats $(STAMPS)/disks
+	@BROKER="$(BROKER)" Tests/Faults/run
+
 test-mutants: $(STAMPS)/build-packages
 	@Tests/Mutants/run
+
+soak: $(STAMPS)/build-packages ## The simulation and the fuzzers for longer: SEEDS=100000 FIRST=1
+	@swift build --build-tests
+	@SIMULATION_SEEDS=$(SEEDS) SIMULATION_FIRST=$(FIRST) FUZZ_ROUNDS=$(SEEDS) \
+	  swift test --skip-build --filter '^SimulationTests\.|^BrokerLogTests\.HostileFile'
 
 bench: $(STAMPS)/build-packages $(STAMPS)/venv ## Ratios against nats-server 2.15.1: SCENARIO=core,… ROUNDS=5
 	@swift build -c release --product broker
@@ -140,6 +151,10 @@ $(STAMPS)/build-packages: .ci/require
 
 $(STAMPS)/libnats: .ci/require
 	@.ci/require libnats-dev gcc libc6-dev
+	@mkdir -p $(@D) && touch $@
+
+$(STAMPS)/disks: .ci/require
+	@.ci/require e2fsprogs mount gcc libc6-dev
 	@mkdir -p $(@D) && touch $@
 
 $(STAMPS)/venv: Tests/Conformance/requirements.txt .ci/require

@@ -24,6 +24,9 @@ let messagePath: [SwiftSetting] = [
 /// Test targets: `#expect` on a `RawSpan` does not compile under strict memory safety.
 let tests: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
 
+/// The simulation compares every byte of thousands of stores.
+let testsOptimised: [SwiftSetting] = tests + [.unsafeFlags(["-O"], .when(configuration: .debug))]
+
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
@@ -137,7 +140,7 @@ let package = Package(
             swiftSettings: tests),
         .testTarget(
             name: "SimulationTests", dependencies: ["BrokerLog"], path: "Tests/Simulation",
-            exclude: ["mutants"], swiftSettings: tests),
+            exclude: ["mutants"], swiftSettings: testsOptimised),
         .testTarget(
             name: "BrokerTests",
             dependencies: ["Broker", "BrokerLog", "BrokerProtocol", nioCore, nioPosix],

@@ -5,7 +5,7 @@ extension Log {
     /// - Parameters:
     ///   - wallClock: nanoseconds since 1970.
     ///   - reply: at most 65,535 bytes.
-    /// - Throws: `AppendRefused` when the channel is unknown, the message too large, or the log closed.
+    /// - Throws: `AppendRefused` when the channel is unknown, the message too large, the disk full, or the log closed.
     public func append(
         to channel: ChannelID, wallClock: Int64, reply: UnsafeRawBufferPointer,
         headers: UnsafeRawBufferPointer,
@@ -14,6 +14,10 @@ extension Log {
         let log = unsafe hot
         guard let target = unsafe hotChannel(channel) else { throw .unknownChannel }
         if unsafe log.pointee.isClosed { throw .closed(reason: closedReason ?? "unknown") }
+        if unsafe log.pointee.isFull {
+            counters.refusedMessages += 1
+            throw .full(reason: disk?.fullReason ?? "unknown")
+        }
         let length = Record.headerSize &+ reply.count &+ headers.count &+ payload.count
         guard length <= Record.maximumSize, reply.count <= Record.maximumReply else {
             throw .tooLarge(bytes: length - Record.headerSize, limit: Record.maximumSize - Record.headerSize)

@@ -54,6 +54,11 @@ extension Log {
         guard let disk else { return }
         let (results, full) = disk.background.takeResults()
         disk.fullReason = full
+        defer {
+            // What waits must fit into the space kept back, or nothing that gives space could be done.
+            let most = min(configuration.segmentBytes, 2 * disk.files.nextBytes) / 2
+            unsafe hot.pointee.isFull = full != nil && disk.unwrittenBytes > most
+        }
         for result in results {
             switch result {
             case .moved(let moved):
@@ -279,7 +284,7 @@ extension Log {
             state.index[position].storage = storage
             state.index[position].referenced = true
             keepCached(state, position)
-        case .unavailable: break
+        case .unavailable: recoveryLacks = recoveryReader != nil
         case .damaged(let reason): setAside(state, position, reason)
         }
         if state.trimWaits {

@@ -61,7 +61,7 @@ extension Log {
             taken: { unsafe self.recover($0, covered: covered) },
             lost: { unsafe self.recoverLost($0, covered: covered) })
         recovery.cutTail = journal.cutTail
-        recovery.damage += journal.damage
+        recovery.damage += journal.damage + namelessChannels
         if !lostByGap.isEmpty {
             recovery.damage.append(
                 Damage(
@@ -73,6 +73,12 @@ extension Log {
         for case let state? in states {
             raise(state, to: state.recoveredFloor)
             trim(state, below: state.recoveredFloor)
+        }
+        if recoveryLacks {
+            throw LogError(
+                .fileSystem,
+                "a segment in \(directory.channels) cannot be opened just now (too many open files?); start again when "
+                    + "that is over. Nothing was changed")
         }
         setAsideMissing()
         for damage in recovery.damage where !counters.damage.contains(damage) {
@@ -94,7 +100,8 @@ extension Log {
             used: journal.used, free: journal.free)
         let writer = JournalWriter(
             fileSystem: fileSystem, files: files, storeID: directory.storeID, place: journal.place,
-            generation: journal.generation, synced: journal.synced)
+            generation: journal.generation, synced: journal.synced,
+            recovered: journal.damage.isEmpty ? journal.used.first { $0.number == journal.place.file } : nil)
         var segments: [UInt32: SegmentStore.Channel] = [:]
         for channel in found.newest?.channels ?? [] {
             segments[channel.id] = channel.segments
@@ -109,7 +116,9 @@ extension Log {
         // The committer asks the background for files, which tells the committer of failures.
         let link = CommitterLink()
         let background = Background(
-            segments: store, checkpoints: checkpoints, files: files, wake: wake,
+            segments: store, checkpoints: checkpoints, files: files,
+            space: SpareSpace(fileSystem: fileSystem, directory: directory.path),
+            spaceBytes: configuration.segmentBytes, wake: wake,
             close: { reason in link.committer?.close(reason: reason) })
         let committer = Committer(
             writer: writer, policy: configuration.sync, clock: clock, wake: wake,

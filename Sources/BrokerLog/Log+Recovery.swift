@@ -8,13 +8,13 @@ extension Log {
         let id = unsafe ChannelID(rawValue: Record.channel(record))
         switch kind {
         case .message:
-            if let state = state(id) { unsafe recoverMessage(record, state) }
+            if let state = state(id) ?? nameless(id) { unsafe recoverMessage(record, state) }
         case .state:
             unsafe recoveredRecords.append(Self.body(record))
         case .createChannel:
-            guard let body = unsafe ChannelRecord(Self.body(record)), id.rawValue > 0, state(id) == nil,
-                names[body.name] == nil, Int(id.rawValue) < states.count + Self.idLeap
-            else { return }
+            guard let body = unsafe ChannelRecord(Self.body(record)), mayInstall(id) else { return }
+            // The channel that had the name before was deleted by a record that is damaged.
+            if let older = names[body.name].flatMap(state) { remove(older) }
             install(
                 ChannelState(
                     id: id, name: body.name, limits: body.limits, overhead: overhead, account: openBlocks))
@@ -31,10 +31,38 @@ extension Log {
         }
     }
 
+    private func mayInstall(_ id: ChannelID) -> Bool {
+        id.rawValue > 0 && state(id) == nil && Int(id.rawValue) < states.count + Self.idLeap
+    }
+
+    /// The channel of a message whose creation is in no record: damage took that. What is whole of it is served.
+    private func nameless(_ id: ChannelID) -> ChannelState? {
+        let name = Array("damaged.channel.\(id.rawValue)".utf8)
+        guard mayInstall(id), names[name] == nil else { return nil }
+        let state = ChannelState(id: id, name: name, limits: ChannelLimits(), overhead: overhead)
+        install(state)
+        namelessChannels.append(
+            Damage(
+                file: "journal", offset: 0,
+                reason:
+                    "the record that created channel \(id.rawValue) is damaged, and its name is lost: what is whole "
+                    + "of it is served as \(String(decoding: name, as: UTF8.self))"))
+        return state
+    }
+
     /// A record that seems to be in a damaged frame: the range it names, if it is the channel's next.
     func recoverLost(_ record: UnsafeRawPointer, covered: UInt64) -> LostRange? {
-        guard unsafe Record.kind(record) == Record.Kind.message.rawValue,
-            unsafe Record.position(record) > covered,
+        let kind = unsafe Record.kind(record)
+        if kind == Record.Kind.createChannel.rawValue, unsafe Record.position(record) > covered {
+            // Its name may not be what it was, but more can be said of the channel than by its number.
+            let id = unsafe ChannelID(rawValue: Record.channel(record))
+            if mayInstall(id), let body = unsafe ChannelRecord(Self.body(record)), names[body.name] == nil,
+                !body.name.isEmpty, body.name.allSatisfy({ $0 > 32 && $0 < 127 })
+            {
+                install(ChannelState(id: id, name: body.name, limits: body.limits, overhead: overhead))
+            }
+        }
+        guard kind == Record.Kind.message.rawValue, unsafe Record.position(record) > covered,
             let state = unsafe state(ChannelID(rawValue: Record.channel(record))),
             unsafe Record.sequence(record) == state.hot.pointee.nextSequence
         else { return nil }

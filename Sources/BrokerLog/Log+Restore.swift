@@ -28,7 +28,7 @@ extension Log {
                 try restoreSealed(segment, state, directory, fileSystem)
             }
             if let active = channel.segments.active {
-                for block in active.blocks { state.addBlock(block, segment: active.first) }
+                try restoreActive(active, state, directory, fileSystem)
             }
             state.weighHoles(tailBytes: Int(channel.tail?.summary.bytes ?? 0))
             guard let tail = channel.tail else { continue }
@@ -37,14 +37,58 @@ extension Log {
         }
     }
 
+    /// A segment that is not sealed: the checkpoint lists its blocks. Those that the file is too short for are missing.
+    private func restoreActive(
+        _ segment: SegmentStore.Active, _ state: ChannelState, _ directory: StoreDirectory,
+        _ fileSystem: any FileSystem
+    ) throws(FileError) {
+        var size = 0
+        if let file = try openSegment(segment.first, state, directory, fileSystem) {
+            defer { fileSystem.close(file) }
+            size = try fileSystem.size(file)
+        }
+        for block in segment.blocks {
+            let isThere = block.offset <= UInt64(size) && UInt64(block.size) <= UInt64(size) - block.offset
+            state.addBlock(block, segment: segment.first, isThere: isThere)
+        }
+    }
+
+    /// Opens a segment, and says so if its header is not its own; nil when the file is missing.
+    private func openSegment(
+        _ first: UInt64, _ state: ChannelState, _ directory: StoreDirectory, _ fileSystem: any FileSystem
+    ) throws(FileError) -> OpenFile? {
+        let id = state.id.rawValue
+        let file: OpenFile
+        do throws(FileError) {
+            file = try fileSystem.open(SegmentFile.path(directory.channels, id, first), .read)
+        } catch {
+            guard error.isMissing else { throw error }
+            return nil
+        }
+        do throws(FileError) {
+            let head = try FileBytes(
+                file, length: SegmentFile.headerRead, fileSystem: fileSystem, skipsUnreadable: true)
+            let expected = SegmentFile.header(storeID: directory.storeID, channel: id, first: first)
+            if head.array(0..<head.count) != Array(expected.prefix(SegmentFile.headerRead)) {
+                recovery.damage.append(
+                    Damage(
+                        file: "channels/\(id)/\(SegmentFile.name(first))", offset: 0,
+                        reason: "the header of the segment is damaged, or the file is another's"))
+            }
+        } catch {
+            fileSystem.close(file)
+            throw error
+        }
+        return file
+    }
+
     private func restoreSealed(
         _ segment: SegmentStore.Sealed, _ state: ChannelState, _ directory: StoreDirectory,
         _ fileSystem: any FileSystem
     ) throws(FileError) {
         let id = state.id.rawValue
         var blocks: [SegmentFile.Block] = []
-        do throws(FileError) {
-            let file = try fileSystem.open(SegmentFile.path(directory.channels, id, segment.first), .read)
+        if let file = try openSegment(segment.first, state, directory, fileSystem) {
             defer { fileSystem.close(file) }
             let size = try fileSystem.size(file)
             if let index = try SegmentFile.readFooter(
@@ -58,11 +102,10 @@ extension Log {
                         reason:
                             "the index at the end of the segment is damaged; the segment was read from its front"
                     ))
-                let bytes = try FileBytes(file, length: size, fileSystem: fileSystem)
+                let bytes = try FileBytes(
+                    file, length: size, fileSystem: fileSystem, skipsUnreadable: true)
                 blocks = SegmentFile.scan(bytes, channel: id, first: segment.first, end: bytes.count).blocks
             }
-        } catch {
-            guard error.isMissing else { throw error }
         }
         // Where blocks are missing an entry without a place holds theirs, until it is known whether
         // they were trimmed since.
@@ -83,7 +126,8 @@ extension Log {
     ) throws(FileError) {
         if let file {
             let bytes = try FileBytes(
-                file, at: Int(tail.offset), length: Int(tail.size), fileSystem: fileSystem)
+                file, at: Int(tail.offset), length: Int(tail.size), fileSystem: fileSystem,
+                skipsUnreadable: true)
             if let header = BlockHeader(bytes, at: 0), header.channel == state.id.rawValue,
                 header.storeMark == UInt32(truncatingIfNeeded: directory.storeID),
                 header.summary == tail.summary,
@@ -139,8 +183,8 @@ extension ChannelState {
         setOpen(openStorage, firstSequence: channel.lastSequence + 1, count: 0, bytes: 0)
     }
 
-    /// Adds a block of a segment, unless it was trimmed or set aside.
-    func addBlock(_ block: SegmentFile.Block, segment: UInt64) {
+    /// Adds a block of a segment, unless it was trimmed or set aside. One that is not there has a place without size.
+    func addBlock(_ block: SegmentFile.Block, segment: UInt64, isThere: Bool = true) {
         guard block.summary.lastSequence >= firstSequence,
             block.summary.firstSequence > (index.last?.summary.lastSequence ?? 0),
             !damage.contains(where: { $0.contains(block.summary.lastSequence) })
@@ -148,7 +192,8 @@ extension ChannelState {
         index.append(
             BlockEntry(
                 summary: block.summary,
-                location: BlockLocation(segment: segment, offset: block.offset, size: block.size)))
+                location: BlockLocation(
+                    segment: segment, offset: block.offset, size: isThere ? block.size : 0)))
     }
 
     /// Adds an entry for blocks that are not there: its place has no size.
@@ -172,7 +217,7 @@ extension ChannelState {
         var hole: Int?
         var known = tailBytes
         for position in 0..<index.count {
-            if index[position].location?.size == 0 {
+            if index[position].location?.size == 0, index[position].summary.rawSize == 0 {
                 hole = hole ?? position
             } else {
                 known += Int(index[position].summary.bytes)

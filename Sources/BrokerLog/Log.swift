@@ -48,9 +48,13 @@ public final class Log {
     var disk: Disk?
     /// While the log is being opened: reads at once, and the blocks sealed.
     var recoveryReader: BlockReader?
+    /// A block that recovery has to read could not be opened just now.
+    var recoveryLacks = false
     var sealedInRecovery: [(ChannelID, BlockEntry)] = []
     /// Messages that gaps in the recovered journal show to be lost.
     var lostByGap: [LostRange] = []
+    /// Channels whose creation damage took from the journal.
+    var namelessChannels: [Damage] = []
     /// What opening the store found.
     public internal(set) var recovery = LogRecovery()
     var counters = LogStatistics()
@@ -122,6 +126,8 @@ struct LogHot {
     var chunkRecords = 0
     var chunkHasMessages = false
     var isClosed = false
+    /// The disk is full, and as much waits for it as may: messages are refused.
+    var isFull = false
     /// Hot part of a channel by id; `tableCount` entries.
     var table: UnsafeMutablePointer<UnsafeMutablePointer<ChannelHot>?>?
     var tableCount = 0

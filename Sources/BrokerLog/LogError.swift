@@ -42,6 +42,8 @@ public enum AppendRefused: Error, Equatable, Sendable, CustomStringConvertible {
     case unknownChannel
     /// The record is larger than the log takes: bytes of it, and the limit.
     case tooLarge(bytes: Int, limit: Int)
+    /// The disk is full; it is tried again when there is space.
+    case full(reason: String)
     /// The log is closed for writing.
     case closed(reason: String)
 
@@ -51,6 +53,7 @@ public enum AppendRefused: Error, Equatable, Sendable, CustomStringConvertible {
         case .unknownChannel: "the channel does not exist"
         case .tooLarge(let bytes, let limit):
             "message of \(bytes) bytes exceeds the store's limit of \(limit) bytes"
+        case .full(let reason): "the disk is full: \(reason)"
         case .closed(let reason): "the store is closed for writing: \(reason)"
         }
     }

@@ -52,9 +52,9 @@ extension StoreCheck {
         report.segments += 1
         let size = try fileSystem.size(file)
         // Behind its checksum a header is zeros that nobody reads.
-        let head = try FileBytes(file, length: 64, fileSystem: fileSystem)
+        let head = try FileBytes(file, length: SegmentFile.headerRead, fileSystem: fileSystem)
         let expected = SegmentFile.header(storeID: identity.storeID, channel: channel, first: first).prefix(
-            64)
+            SegmentFile.headerRead)
         if head.array(0..<head.count) != Array(expected) {
             report.add(Damage(file: name, offset: 0, reason: "the header of the segment is damaged"))
         }

@@ -13,6 +13,16 @@ struct CheckpointsFound {
     /// Number of the first journal file that must be kept.
     var keptJournalFile: UInt64 { valid.count == 2 ? valid[0].journalFile : 0 }
 
+    /// The bytes of a checkpoint; none where the disk cannot read it any more.
+    private static func contents(_ path: String, _ fileSystem: any FileSystem) throws(FileError) -> [UInt8] {
+        do throws(FileError) {
+            return try fileSystem.contents(path, limit: .max)
+        } catch {
+            guard error.isUnreadable else { throw error }
+            return []
+        }
+    }
+
     /// - Throws: `LogError` when there are checkpoints and none is whole; `FileError`.
     init(fileSystem: any FileSystem, directory: StoreDirectory) throws {
         // A process that died may have renamed a checkpoint and not synced the name: what recovery begins
@@ -23,7 +33,7 @@ struct CheckpointsFound {
             guard let number = CheckpointFile.number(name, ".checkpoint") else { continue }
             newestNumber = max(newestNumber, number)
             guard valid.count < 2 else { continue }
-            let bytes = try fileSystem.contents(directory.checkpoints + "/" + name, limit: .max)
+            let bytes = try Self.contents(directory.checkpoints + "/" + name, fileSystem)
             guard let file = CheckpointFile(bytes, number: number, storeID: directory.storeID) else {
                 damage.append(
                     Damage(

@@ -11,6 +11,8 @@ extension FileError {
         }
         return isNoSpace || ["open", "rename", "unlink", "remove", "mkdir", "makeDirectory"].contains(call)
     }
+    /// The disk cannot give back what was written there.
+    var isUnreadable: Bool { code == EIO && (call == "pread" || call == "read") }
     /// The path names nothing.
     public var isMissing: Bool { code == ENOENT || code == ENOTDIR }
     /// The path names something already.

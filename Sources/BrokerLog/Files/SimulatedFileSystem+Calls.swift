@@ -43,9 +43,12 @@ extension SimulatedFileSystem {
     ) throws(FileError) -> Int {
         // Not shared: the buffer is the caller's for the length of this call, under the lock.
         nonisolated(unsafe) let target = unsafe buffer
-        return try onFile(.read, file) { state, node, _ throws(FileError) in
+        return try onFile(.read, file) { state, node, path throws(FileError) in
             let content = state.nodes[node]?.current ?? []
             let count = unsafe max(0, min(target.count, content.count - offset))
+            if state.unreadable[path]?.overlaps(offset..<(offset + count)) == true {
+                throw FileError(call: "pread", path: path, code: EIO)
+            }
             if count > 0 {
                 unsafe content.withUnsafeBytes { source in
                     unsafe target.copyMemory(
@@ -59,24 +62,38 @@ extension SimulatedFileSystem {
     package func write(_ file: OpenFile, _ bytes: UnsafeRawBufferPointer, at offset: Int) throws(FileError) {
         // Not shared: the bytes are the caller's for the length of this call, under the lock.
         nonisolated(unsafe) let source = unsafe bytes
-        try onFile(.write, file) { state, node, path throws(FileError) in
-            var count = unsafe source.count
-            let size = state.nodes[node]?.current.count ?? 0
-            let growth = max(0, offset + count - size)
-            let free = growth == 0 ? 0 : max(0, state.capacity - state.used)
-            if growth > free { count = max(0, size + free - offset) }
-            if count > 0 {
-                if offset + count > size { state.resize(node, to: offset + count) }
-                unsafe state.nodes[node]?.current.withUnsafeMutableBytes { target in
-                    unsafe UnsafeMutableRawBufferPointer(rebasing: target[offset..<(offset + count)])
-                        .copyMemory(from: UnsafeRawBufferPointer(rebasing: source[0..<count]))
-                }
-                for sector in (offset / Self.sector)...((offset + count - 1) / Self.sector) {
-                    state.nodes[node]?.dirty.insert(sector)
-                }
+        do {
+            try onFile(.write, file) { state, node, path throws(FileError) in
+                let size = state.nodes[node]?.current.count ?? 0
+                let growth = unsafe max(0, offset + source.count - size)
+                let free = growth == 0 ? 0 : max(0, state.capacity - state.used)
+                if growth <= free { return unsafe state.put(source, node, at: offset) }
+                let fits = max(0, size + free - offset)
+                unsafe state.put(UnsafeRawBufferPointer(rebasing: source[0..<fits]), node, at: offset)
+                throw FileError(call: "pwrite", path: path, code: ENOSPC)
             }
-            if unsafe count < source.count { throw FileError(call: "pwrite", path: path, code: ENOSPC) }
+        } catch {
+            if error.call == Call.write.rawValue, error.code != Self.machineIsOff {
+                unsafe writeSome(source, file, at: offset, error)
+            }
+            throw error
         }
+    }
+
+    /// A call that the hook failed may have written some of its bytes; where the disk is full the file does not grow.
+    private func writeSome(
+        _ bytes: UnsafeRawBufferPointer, _ file: OpenFile, at offset: Int, _ error: FileError
+    ) {
+        // Not shared: the bytes are the caller's for the length of this call, under the lock.
+        nonisolated(unsafe) let source = unsafe bytes
+        let body = { (state: inout State) in
+            guard let node = state.descriptors[file.descriptor]?.node else { return }
+            let size = state.nodes[node]?.current.count ?? 0
+            let most = unsafe error.isNoSpace ? max(0, min(source.count, size - offset)) : source.count
+            let count = Int(state.random.next() % UInt64(most + 1))
+            unsafe state.put(UnsafeRawBufferPointer(rebasing: source[0..<count]), node, at: offset)
+        }
+        state.withLock { state in body(&state) }
     }
 
     package func truncate(_ file: OpenFile, to size: Int) throws(FileError) {
@@ -193,25 +210,23 @@ extension SimulatedFileSystem {
     private func call<T: Sendable>(
         _ kind: Call, _ path: String, _ body: (inout State) throws(FileError) -> T
     ) throws(FileError) -> T {
-        try state.withLock { state throws(FileError) in
-            if let code = state.onCall?(kind, path) {
-                throw FileError(call: kind.rawValue, path: path, code: code)
-            }
-            return try body(&state)
-        }
+        if let code = fault(kind, path) { throw FileError(call: kind.rawValue, path: path, code: code) }
+        return try state.withLock { state throws(FileError) in try body(&state) }
     }
 
     private func onFile<T: Sendable>(
         _ kind: Call, _ file: OpenFile, _ body: (inout State, Int, String) throws(FileError) -> T
     ) throws(FileError) -> T {
-        try state.withLock { state throws(FileError) in
-            guard let entry = state.descriptors[file.descriptor] else {
-                throw FileError(call: kind.rawValue, path: "descriptor \(file.descriptor)", code: EBADF)
-            }
-            if let code = state.onCall?(kind, entry.path) {
-                throw FileError(call: kind.rawValue, path: entry.path, code: code)
-            }
-            return try body(&state, entry.node, entry.path)
+        let entry = state.withLock { $0.descriptors[file.descriptor] }
+        guard let (node, path, _) = entry else {
+            throw FileError(call: kind.rawValue, path: "descriptor \(file.descriptor)", code: EBADF)
         }
+        if let code = fault(kind, path) { throw FileError(call: kind.rawValue, path: path, code: code) }
+        return try state.withLock { state throws(FileError) in try body(&state, node, path) }
+    }
+
+    /// What the hook says of a call. It is asked outside the lock: it may take as long as a disk that stalls.
+    private func fault(_ kind: Call, _ path: String) -> Int32? {
+        state.withLock { $0.onCall }?(kind, path)
     }
 }

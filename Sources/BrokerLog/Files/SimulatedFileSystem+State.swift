@@ -54,6 +54,18 @@ extension SimulatedFileSystem.State {
         }
     }
 
+    /// Writes bytes into a file, which grows as needed.
+    mutating func put(_ bytes: UnsafeRawBufferPointer, _ node: Int, at offset: Int) {
+        guard bytes.count > 0 else { return }
+        let end = offset + bytes.count
+        if end > nodes[node]?.current.count ?? 0 { resize(node, to: end) }
+        unsafe nodes[node]?.current.withUnsafeMutableBytes { target in
+            unsafe UnsafeMutableRawBufferPointer(rebasing: target[offset..<end]).copyMemory(from: bytes)
+        }
+        let sector = SimulatedFileSystem.sector
+        for dirty in (offset / sector)...((end - 1) / sector) { nodes[node]?.dirty.insert(dirty) }
+    }
+
     /// What `fdatasync` does when it works: dirty sectors and the length.
     mutating func sync(_ number: Int) {
         guard let node = nodes[number], !node.dirty.isEmpty || node.durable.count != node.current.count else {
@@ -172,6 +184,11 @@ extension SimulatedFileSystem {
         guard var bytes = content(path), byte < bytes.count else { return }
         bytes[byte] ^= 1 << UInt8(bit)
         overwrite(path, with: bytes)
+    }
+
+    /// Bytes of a file that the disk cannot read any more.
+    package func makeUnreadable(_ path: String, _ range: Range<Int>) {
+        state.withLock { $0.unreadable[path] = range }
     }
 
     /// Every file below `/` with its bytes, by path.

@@ -8,8 +8,9 @@ import Synchronization
 /// written and not synced is kept, dropped or garbled on its own (so writes are torn and reordered), a
 /// length that was not synced may be kept or not, and so may every name that was created, renamed or
 /// removed since its directory was synced. A sync that fails leaves its pages clean and unwritten, as
-/// Linux does. `onCall` can fail any call, count it, or let time pass in it. `capacity` is the disk's
-/// size. What it does not show: bytes that were synced never change by themselves (`flipBit` does that).
+/// Linux does. `onCall` can fail any call, count it, or let time pass in it; a write that it fails may have
+/// written some of its bytes. `capacity` is the disk's size. What it does not show: bytes that were synced
+/// never change by themselves (`flipBit`, `overwrite` and `makeUnreadable` do that).
 package final class SimulatedFileSystem: FileSystem {
     /// The calls, as `onCall` sees them.
     package enum Call: String, Sendable, CaseIterable {
@@ -53,6 +54,8 @@ package final class SimulatedFileSystem: FileSystem {
         var capacity = Int.max
         var onCall: ((Call, String) -> Int32?)?
         var volume = VolumeKind.disk
+        /// Bytes by path whose reading fails with EIO.
+        var unreadable: [String: Range<Int>] = [:]
     }
 
     let state: Mutex<State>
@@ -60,6 +63,13 @@ package final class SimulatedFileSystem: FileSystem {
 
     /// An empty file system; `/` exists.
     package init(seed: UInt64) { state = Mutex(State(random: SeededGenerator(seed: seed))) }
+
+    /// A file system with the content of another, as a crash of the process would leave it.
+    package init(copying other: SimulatedFileSystem, seed: UInt64) {
+        state = Mutex(other.state.withLock { $0 })
+        crash(.process)
+        state.withLock { $0.random = SeededGenerator(seed: seed) }
+    }
 
     /// Bytes that files may take together.
     package var capacity: Int {

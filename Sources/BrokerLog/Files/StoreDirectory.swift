@@ -7,6 +7,7 @@ import CBroker
 ///     journal/           `JournalFile`
 ///     channels/ID/       `SegmentFile`
 ///     checkpoints/       `CheckpointFile`
+///     space              `SpareSpace`: zeros, given up when the disk is full
 ///
 /// `store`, little endian, written once and never changed:
 ///

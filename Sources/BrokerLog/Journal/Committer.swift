@@ -100,7 +100,11 @@ final class Committer: @unchecked Sendable {
 
     /// Closes the log for writing because another part of it failed.
     func close(reason: String) {
-        monitor.locked { if closed == nil { closed = reason } }
+        monitor.locked {
+            if closed == nil { closed = reason }
+            // Who waits for the queue to be done waits no longer: it never will be.
+            monitor.signal()
+        }
         wake()
     }
 

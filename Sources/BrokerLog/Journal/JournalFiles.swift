@@ -50,6 +50,9 @@ final class JournalFiles: @unchecked Sendable {
         totalBytes = (used + free).reduce(0) { $0 + $1.size }
     }
 
+    /// Bytes of the next file that is made.
+    var nextBytes: Int { monitor.locked { nextSize } }
+
     /// Bytes that all files take.
     var bytes: Int { monitor.locked { totalBytes } }
 
@@ -159,5 +162,6 @@ final class JournalFiles: @unchecked Sendable {
         ready.append(Taken(number: number, file: file, size: size))
     }
 
-    private func path(_ number: UInt64) -> String { directory + "/" + JournalFileHeader.name(number) }
+    /// Path of a file.
+    func path(_ number: UInt64) -> String { directory + "/" + JournalFileHeader.name(number) }
 }

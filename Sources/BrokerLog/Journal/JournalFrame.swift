@@ -16,6 +16,8 @@ import CBroker
 ///     44  u32  CRC32C of bytes 0 to 43 and of the records
 ///     48       records (`Record`)
 ///
+/// A frame without records, at the end of a file that is left, is a mark: D was synced to the file that follows.
+///
 /// A frame counts only if magic, generation, bounds, checksum and the checksum of the frame before it
 /// are right. What to make of one that does not is said in `JournalRecovery`.
 struct JournalFrame: Equatable {
@@ -84,6 +86,23 @@ struct JournalFrame: Equatable {
         self.knownSynced = knownSynced
         self.recordCount = recordCount
         self.previousChecksum = previousChecksum
+    }
+
+    /// The mark at the end of a file that is left, behind the frame with this checksum.
+    static func mark(after position: UInt64, _ checksum: UInt32, generation: UInt64) -> JournalFrame {
+        JournalFrame(
+            length: 0, generation: generation, firstPosition: position &+ 1, knownSynced: position,
+            recordCount: 0, previousChecksum: checksum)
+    }
+
+    /// A mark's bytes.
+    func sector() -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: Self.alignment)
+        unsafe bytes.withUnsafeMutableBytes { buffer in
+            guard let base = buffer.baseAddress else { return }
+            _ = unsafe seal(at: base)
+        }
+        return bytes
     }
 
     /// The checksum that a frame of `length` record bytes at `frame` should carry.

@@ -5,7 +5,8 @@
 /// synced when a frame was written. If some D lies at or above the first missing position, something
 /// that was synced is gone: damage, which is named, and reading goes on at the next whole frame. If not,
 /// what follows was never synced: an unsynced tail, which is cut. A file whose header continues the
-/// journal behind a certain frame cuts whatever follows that frame in files before it.
+/// journal behind a certain frame cuts whatever follows that frame in files before it. A file whose header cannot be
+/// read any more is known by its first frame, which names the one before it.
 @safe
 struct JournalRecovery {
     struct File {
@@ -94,11 +95,28 @@ struct JournalRecovery {
                 place.offset = UInt64(offset)
                 continue
             }
-            guard let resume = try search(from: index, offset: offset) else {
-                noteCut(bytes, index, offset)
+            let (resume, known) = try search(from: index, offset: offset)
+            // Only what was synced counts for it: a header that was not may be torn, with a whole frame behind it.
+            if known > max(place.position, covered), let next = try headless(after: index) {
+                damage.append(
+                    Damage(
+                        file: name(files[next].number), offset: 0,
+                        reason: "both copies of the file's header are damaged; its frames are whole"))
+                index = next
+                offset = JournalFileHeader.pageSize
+                continue
+            }
+            guard let resume else {
+                if known <= max(place.position, covered) {
+                    noteCut(bytes, index, offset)
+                } else {
+                    // Nothing that was synced after this is left.
+                    unsafe try noteDamage(from: index, offset, to: nil, last: known, lost)
+                    place.position = known
+                }
                 break
             }
-            unsafe try noteDamage(from: index, offset, to: resume, lost)
+            unsafe try noteDamage(from: index, offset, to: resume, last: resume.first - 1, lost)
             index = resume.index
             offset = resume.offset
             startsAfterDamage = true
@@ -123,9 +141,11 @@ struct JournalRecovery {
             fileSystem.dropCache(file)
             let size = try fileSystem.size(file)
             let page = try FileBytes(
-                file, length: min(size, JournalFileHeader.pageSize), fileSystem: fileSystem)
+                file, length: min(size, JournalFileHeader.pageSize), fileSystem: fileSystem,
+                skipsUnreadable: true)
             let entry = JournalFiles.Entry(number: number, size: size)
-            switch JournalFileHeader.read(page.array(0..<page.count), number: number, storeID: storeID) {
+            let header = JournalFileHeader.read(page.array(0..<page.count), number: number, storeID: storeID)
+            switch page.unreadable == nil ? header : .damaged {
             case .used(let header):
                 generation = max(generation, header.generation)
                 if number < keptFrom { free.append(entry) } else { used.append(entry) }
@@ -137,9 +157,9 @@ struct JournalRecovery {
                             reason: "the generation is not higher than the file's before"))
                 }
                 files.append(File(number: number, size: size, header: header))
-            case .unused:
+            case .unused where try !isInUse(file, number):
                 free.append(entry)
-            case .damaged:
+            case .unused, .damaged:
                 if number < keptFrom { free.append(entry) } else { used.append(entry) }
                 guard number >= place.file else { continue }
                 files.append(File(number: number, size: size, header: nil))
@@ -147,12 +167,39 @@ struct JournalRecovery {
         }
     }
 
+    /// Whether a file whose header says that it is not in use holds frames of now: its header was lost, or it is another's.
+    private func isInUse(_ file: OpenFile, _ number: UInt64) throws(FileError) -> Bool {
+        guard number >= place.file else { return false }
+        let head = try FileBytes(
+            file, at: JournalFileHeader.pageSize, length: JournalFrame.headerSize, fileSystem: fileSystem,
+            skipsUnreadable: true)
+        guard head.count == JournalFrame.headerSize, let frame = unsafe JournalFrame(header: head.base) else {
+            return false
+        }
+        return frame.generation > generation && generation > 0
+    }
+
+    /// The file without a readable header whose first frame follows what was taken in.
+    private mutating func headless(after index: Int) throws(FileError) -> Int? {
+        for later in files.indices.dropFirst(index + 1) where files[later].header == nil {
+            if nextFrame(try load(later), at: JournalFileHeader.pageSize, in: later) != nil { return later }
+        }
+        return nil
+    }
+
     private mutating func load(_ index: Int) throws(FileError) -> FileBytes {
         if let loaded, loaded.index == index { return loaded.bytes }
         loaded = nil
         let file = try fileSystem.open(directory + "/" + JournalFileHeader.name(files[index].number), .read)
         defer { fileSystem.close(file) }
-        let bytes = try FileBytes(file, length: try fileSystem.size(file), fileSystem: fileSystem)
+        let bytes = try FileBytes(
+            file, length: try fileSystem.size(file), fileSystem: fileSystem, skipsUnreadable: true)
+        if let unreadable = bytes.unreadable {
+            let found = Damage(
+                file: self.name(files[index].number), offset: UInt64(unreadable),
+                reason: "the disk cannot read this place any more")
+            if !damage.contains(found) { damage.append(found) }
+        }
         loaded = (index, bytes)
         return bytes
     }
@@ -194,6 +241,16 @@ struct JournalRecovery {
         return frame
     }
 
+    /// The position that a mark at `offset` says to be synced in a file that follows.
+    private func mark(_ bytes: FileBytes, at offset: Int, in index: Int) -> UInt64? {
+        guard offset + JournalFrame.headerSize <= bytes.count,
+            let frame = unsafe JournalFrame(header: bytes.base + offset), frame.recordCount == 0,
+            frame.length == 0, files[index].header.map({ $0.generation == frame.generation }) ?? true,
+            unsafe JournalFrame.checksum(bytes.base + offset, length: 0) == frame.checksum
+        else { return nil }
+        return frame.knownSynced
+    }
+
     private func nextFrame(_ bytes: FileBytes, at offset: Int, in index: Int) -> JournalFrame? {
         guard let frame = wholeFrame(bytes, at: offset, in: index), frame.firstPosition > place.position,
             frame.lastPosition <= bound(index), frame.previousChecksum == place.checksum || startsAfterDamage
@@ -232,11 +289,14 @@ struct JournalRecovery {
 
     // MARK: Damage
 
-    /// The next whole frame at or behind `offset`, if something that was synced is missing before it.
+    private typealias Resume = (index: Int, offset: Int, first: UInt64)
+
+    /// The next whole frame at or behind `offset`, if something that was synced is missing before it; and the greatest
+    /// position that anything says was synced.
     private mutating func search(
         from start: Int, offset: Int
-    ) throws(FileError) -> (index: Int, offset: Int)? {
-        var resume: (index: Int, offset: Int)?
+    ) throws(FileError) -> (resume: Resume?, known: UInt64) {
+        var resume: Resume?
         var known = covered
         var position = place.position
         for index in files.indices.dropFirst(start) {
@@ -247,25 +307,26 @@ struct JournalRecovery {
                 if let frame = wholeFrame(bytes, at: offset, in: index), frame.firstPosition > position,
                     frame.lastPosition <= limit
                 {
-                    if resume == nil { resume = (index, offset) }
+                    if resume == nil { resume = (index, offset, frame.firstPosition) }
                     known = max(known, frame.knownSynced)
                     position = frame.lastPosition
                     offset += frame.stride
                 } else {
+                    known = max(known, mark(bytes, at: offset, in: index) ?? 0)
                     offset += JournalFrame.alignment
                 }
             }
         }
-        return known > place.position ? resume : nil
+        return (known > place.position ? resume : nil, known)
     }
 
     private mutating func noteDamage(
-        from index: Int, _ offset: Int, to resume: (index: Int, offset: Int),
+        from index: Int, _ offset: Int, to resume: Resume?, last: UInt64,
         _ lost: (UnsafeRawPointer) -> LostRange?
     ) throws(FileError) {
         let bytes = try load(index)
         var ranges: [LostRange] = []
-        let end = resume.index == index ? resume.offset : bytes.count
+        let end = resume.flatMap { $0.index == index ? $0.offset : nil } ?? bytes.count
         var at = offset
         while at + JournalFrame.headerSize + Record.headerSize <= end {
             let base = unsafe bytes.base + at
@@ -283,8 +344,8 @@ struct JournalRecovery {
         damage.append(
             Damage(
                 file: name(files[index].number), offset: UInt64(offset),
-                reason: "synced records after position \(place.position) are damaged or missing", lost: ranges
-            ))
+                reason: "synced records at positions \(place.position + 1) to \(last) are damaged or missing",
+                lost: ranges))
     }
 
     private static func add(_ range: LostRange, to ranges: inout [LostRange]) {
@@ -300,7 +361,10 @@ struct JournalRecovery {
     /// Says what was cut, if there was anything: a frame by magic and generation or, where those are torn, by what it
     /// says of the frame before it, which no frame of the file's earlier life can say.
     private mutating func noteCut(_ bytes: FileBytes, _ index: Int, _ offset: Int) {
-        guard offset + JournalFrame.headerSize <= bytes.count else { return }
+        guard offset + JournalFrame.headerSize <= bytes.count, mark(bytes, at: offset, in: index) == nil
+        else {
+            return
+        }
         var length = JournalFrame.headerSize
         if let frame = unsafe JournalFrame(header: bytes.base + offset),
             files[index].header?.generation == frame.generation

@@ -22,6 +22,8 @@ final class JournalWriter {
     private let files: JournalFiles
     private let storeID: UInt64
     private var current: JournalFiles.Taken?
+    /// The file before, until the first frame of this one is synced and that is noted there.
+    private var left: (file: JournalFiles.Taken, mark: JournalFrame, offset: Int)?
     private var generation: UInt64
     /// Behind the last frame written.
     private(set) var place: JournalPlace
@@ -30,14 +32,19 @@ final class JournalWriter {
     private(set) var bytesWritten: UInt64 = 0
     private(set) var syncs: UInt64 = 0
 
+    /// The file that recovery ended in, if the mark that another follows may be written there.
+    private var recovered: JournalFiles.Entry?
+
     /// - Parameters:
     ///   - place: behind the last frame that recovery took in; the first frame goes to a new file.
+    ///   - recovered: the file of that frame; nil when damage lies behind it, which is not overwritten.
     ///   - generation: the highest one found.
     init(
         fileSystem: any FileSystem, files: JournalFiles, storeID: UInt64, place: JournalPlace,
         generation: UInt64,
-        synced: UInt64
+        synced: UInt64, recovered: JournalFiles.Entry?
     ) {
+        self.recovered = recovered
         self.fileSystem = fileSystem
         self.files = files
         self.storeID = storeID
@@ -52,7 +59,8 @@ final class JournalWriter {
     /// Writes a batch as one frame; not synced.
     func write(_ chunk: JournalChunk) throws(JournalFailure) {
         let frameBytes = JournalFrame.headerSize + chunk.recordBytes
-        let room = current.map { $0.size - Int(place.offset) } ?? 0
+        // The end of a file is kept for the mark that another one follows.
+        let room = current.map { $0.size - Int(place.offset) - JournalFrame.alignment } ?? 0
         let rolls = frameBytes > room && !(current != nil && Int(place.offset) == JournalFileHeader.pageSize)
         if current == nil || rolls { try roll(forMessages: chunk.hasMessages) }
         guard let file = current else { throw .failed("no journal file") }
@@ -87,6 +95,27 @@ final class JournalWriter {
         do throws(FileError) { try fileSystem.sync(current.file) } catch { throw .failed("\(error)") }
         syncs += 1
         synced = place.position
+        try noteSuccessor()
+    }
+
+    /// Says at the end of the file before that this one holds what was synced, up to where: were it to vanish as a whole,
+    /// nothing else would tell. Not before that is true, and durably before anything of it is acknowledged.
+    private func noteSuccessor() throws(JournalFailure) {
+        guard let (file, template, offset) = left else { return }
+        left = nil
+        defer { fileSystem.close(file.file) }
+        guard offset + JournalFrame.alignment <= file.size else { return }
+        var mark = template
+        mark.knownSynced = synced
+        do throws(FileError) {
+            try unsafe mark.sector().span.withUnsafeBytes { bytes throws(FileError) in
+                try unsafe fileSystem.write(file.file, bytes, at: offset)
+            }
+            try fileSystem.sync(file.file)
+        } catch {
+            throw .failed("\(error)")
+        }
+        syncs += 1
     }
 
     /// Everything up to `position` was made durable by a sync of the whole file system.
@@ -96,7 +125,17 @@ final class JournalWriter {
     func close() {
         if let current { fileSystem.close(current.file) }
         current = nil
+        if let left { fileSystem.close(left.file.file) }
+        left = nil
         files.close()
+    }
+
+    private func openRecovered() -> JournalFiles.Taken? {
+        guard let entry = recovered else { return nil }
+        recovered = nil
+        // Where it cannot be opened the mark is missing: one more file whose loss would not be noticed, and no more.
+        guard let file = try? fileSystem.open(files.path(entry.number), .write) else { return nil }
+        return JournalFiles.Taken(number: entry.number, file: file, size: entry.size)
     }
 
     private func roll(forMessages: Bool) throws(JournalFailure) {
@@ -108,7 +147,10 @@ final class JournalWriter {
         }
         // What was written to the file that is left must not be forgotten by later syncs.
         if synced < place.position, current != nil { try sync() }
-        if let current { fileSystem.close(current.file) }
+        if let left { fileSystem.close(left.file.file) }
+        left = (current ?? openRecovered()).map { file in
+            (file, .mark(after: place.position, place.checksum, generation: generation), Int(place.offset))
+        }
         current = next
         generation += 1
         place.file = next.number

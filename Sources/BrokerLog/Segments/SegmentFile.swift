@@ -33,6 +33,8 @@ enum SegmentFile {
     static let trailerMagic: UInt32 = 0x4553_4A44
     static let version: UInt32 = 1
     static let headerSize = 512
+    /// Bytes of the header that say something.
+    static let headerRead = 64
     static let alignment = 512
     static let entrySize = 72
     static let trailerSize = 32
@@ -117,7 +119,8 @@ enum SegmentFile {
         _ file: OpenFile, size: Int, channel: UInt32, first: UInt64, fileSystem: any FileSystem
     ) throws(FileError) -> [Block]? {
         guard size >= headerSize + trailerSize else { return nil }
-        let end = try FileBytes(file, at: size - trailerSize, length: trailerSize, fileSystem: fileSystem)
+        let end = try FileBytes(
+            file, at: size - trailerSize, length: trailerSize, fileSystem: fileSystem, skipsUnreadable: true)
         guard end.count == trailerSize else { return nil }
         var reader = ByteReader(end.array(0..<trailerSize))
         guard reader.integer(UInt32.self) == trailerMagic, let count = reader.integer(UInt32.self),
@@ -127,7 +130,8 @@ enum SegmentFile {
             offset == UInt64(size - trailerSize - Int(count) * entrySize)
         else { return nil }
         let length = Int(count) * entrySize + trailerSize
-        let footer = try FileBytes(file, at: Int(offset), length: length, fileSystem: fileSystem)
+        let footer = try FileBytes(
+            file, at: Int(offset), length: length, fileSystem: fileSystem, skipsUnreadable: true)
         guard footer.count == length else { return nil }
         let bytes = footer.array(0..<length)
         guard let stored = reader.integer(UInt32.self), checksum(Array(bytes.dropLast(4))) == stored else {

@@ -42,17 +42,22 @@ final class Background: @unchecked Sendable {
     private let segments: SegmentStore
     private let checkpoints: CheckpointWriter
     private let files: JournalFiles
+    private let space: SpareSpace
+    private let spaceBytes: Int
     private let wake: @Sendable () -> Void
     /// Called when a write or a sync failed.
     private let close: @Sendable (_ reason: String) -> Void
 
     init(
-        segments: SegmentStore, checkpoints: CheckpointWriter, files: JournalFiles,
-        wake: @escaping @Sendable () -> Void, close: @escaping @Sendable (_ reason: String) -> Void
+        segments: SegmentStore, checkpoints: CheckpointWriter, files: JournalFiles, space: SpareSpace,
+        spaceBytes: Int, wake: @escaping @Sendable () -> Void,
+        close: @escaping @Sendable (_ reason: String) -> Void
     ) {
         self.segments = segments
         self.checkpoints = checkpoints
         self.files = files
+        self.space = space
+        self.spaceBytes = spaceBytes
         self.wake = wake
         self.close = close
         counters.segments = segments.count
@@ -154,6 +159,11 @@ final class Background: @unchecked Sendable {
         var result: Result?
         var failure: FileError?
         do throws(FileError) { result = try perform(job, isBehind) } catch { failure = error }
+        // The space kept back is for what makes a checkpoint or gives space, and for what stands before it.
+        if let full = failure, full.isNoSpace, full.mayPass, leadsToSpace(), space.release() {
+            failure = nil
+            do throws(FileError) { result = try perform(job, isBehind) } catch { failure = error }
+        }
         finishJob(job, result, failure)
         if result != nil || failure != nil { wake() }
         return true
@@ -175,6 +185,12 @@ final class Background: @unchecked Sendable {
         if let closes { close(closes) }
     }
 
+    private func leadsToSpace() -> Bool {
+        monitor.locked {
+            queue[head...].contains { if case .write = $0 { false } else { true } }
+        }
+    }
+
     private func perform(_ job: Job, _ isBehind: Bool) throws(FileError) -> Result? {
         switch job {
         case .write(let channel, let storage, let summary):
@@ -192,6 +208,8 @@ final class Background: @unchecked Sendable {
                 files.release(below: unneeded)
             }
             try segments.noteCheckpoint()
+            // Two files of the journal are what a checkpoint may have to write, until a segment is.
+            space.keep(min(spaceBytes, 2 * files.nextBytes))
             return .checkpoint(position: request.position)
         }
         return nil

@@ -1,0 +1,158 @@
+import BrokerLog
+import Testing
+
+/// Faults that simulation or review found, each as a test of its own.
+@Suite("Damage that is bounded and named")
+struct DamageTests {
+    private func frames(_ file: FileLog, _ text: [String], to channel: ChannelID) throws {
+        for text in text {
+            try file.log.append(text, to: channel)
+            file.settle()
+        }
+    }
+
+    @Test("a channel whose creation is damaged keeps what is whole of it", arguments: [false, true])
+    func damagedCreation(nameIsLost: Bool) throws {
+        let file = try FileLog()
+        let channel = try file.log.createChannel(named: bytes("orders"), limits: ChannelLimits())
+        file.settle()
+        try frames(file, ["one", "two", "three"], to: channel)
+        let path = try #require(file.journal.first)
+        // The frame with the creation: its checksum, or all of it.
+        for byte in nameIsLost ? 4096..<4400 : 4140..<4141 { file.disk.flipBit(path, byte: byte, bit: 1) }
+        try file.reopen(after: .process)
+        #expect(!file.log.recovery.damage.isEmpty)
+        let found = try #require(file.log.channels.first)
+        #expect(file.log.payloads(of: found) == ["one", "two", "three"])
+        #expect(file.log.name(of: found) == bytes(nameIsLost ? "damaged.channel.1" : "orders"))
+        #expect(try file.log.append("four", to: found).sequence == 4)
+        file.settle()
+        file.checkpoint()
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: found) == ["one", "two", "three", "four"])
+    }
+
+    @Test("a name that is used again is not given to the channel whose deletion is damaged")
+    func damagedDeletion() throws {
+        let file = try FileLog()
+        let old = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        file.settle()
+        try frames(file, ["old"], to: old)
+        try file.log.deleteChannel(old)
+        file.settle()
+        let new = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        file.settle()
+        try frames(file, ["new", "newer"], to: new)
+        let path = try #require(file.journal.first)
+        file.disk.flipBit(path, byte: 4096 + 2 * 512 + 44, bit: 0)
+        try file.reopen(after: .process)
+        #expect(file.log.channel(named: bytes("a")) == new && file.log.payloads(of: new) == ["new", "newer"])
+    }
+
+    @Test("the newest file of the journal is missed when it is emptied or gone", arguments: [false, true])
+    func newestFile(isGone: Bool) throws {
+        let file = try FileLog()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        file.settle()
+        try file.reopen(after: .dropAll)
+        try frames(file, ["one"], to: channel)
+        let newest = try #require(
+            file.journal.last { file.disk.content($0)?[4096..<4100] == [0x44, 0x4A, 0x46, 0x31] })
+        if isGone { try file.disk.remove(newest) } else { file.disk.overwrite(newest, with: []) }
+        try file.reopen(after: .process)
+        #expect(file.log.recovery.damage.count == 1, "\(file.log.recovery)")
+        // Positions go on behind what is known to have been there.
+        try frames(file, ["two"], to: channel)
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: channel) == ["two"] && !file.log.recovery.damage.isEmpty)
+    }
+
+    @Test("an unsealed segment that is missing, short or another's is named at opening")
+    func unsealedSegment() throws {
+        let file = try FileLog()
+        var paths: [String] = []
+        for name in ["a", "b"] {
+            let channel = try file.log.createChannel(named: bytes(name), limits: ChannelLimits())
+            for index in 0..<12 { try file.log.append(noise(16_000, seed: UInt64(index)), to: channel) }
+            file.settle()
+            paths.append("/data/channels/\(channel.rawValue)/00000000000000000001.seg")
+        }
+        file.checkpoint()
+        let whole = try paths.map { try #require(file.disk.content($0)) }
+        let damages: [(String, () throws -> Void)] = [
+            ("short", { file.disk.overwrite(paths[0], with: Array(whole[0].dropLast(60_000))) }),
+            ("emptied", { file.disk.overwrite(paths[0], with: []) }),
+            ("another's", { file.disk.overwrite(paths[0], with: whole[1]) }),
+            ("missing", { try file.disk.remove(paths[0]) }),
+        ]
+        for (what, damage) in damages {
+            try damage()
+            try file.reopen(after: .process)
+            #expect(
+                file.log.recovery.damage.contains { $0.file == String(paths[0].dropFirst(6)) }, "\(what)")
+            let found = file.log.payloads(of: file.log.channels[0])
+            #expect(found.last == noise(16_000, seed: 11) && found.contains("-"), "\(what)")
+            #expect(file.log.payloads(of: file.log.channels[1]).count == 12)
+            if what != "missing" { file.disk.overwrite(paths[0], with: whole[0]) }
+        }
+    }
+
+    @Test("a place of the journal that cannot be read costs what lies there")
+    func unreadable() throws {
+        let file = try FileLog()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        try frames(file, (0..<24).map { "message \($0)" }, to: channel)
+        let path = try #require(file.journal.first)
+        file.disk.makeUnreadable(path, 8192..<12288)
+        try file.reopen(after: .process)
+        let found = file.log.payloads(of: channel)
+        #expect(found.count == 17 && found.contains("-") && found.last == "message 23", "\(found)")
+        #expect(file.log.info(of: channel)?.damage == [9...16])
+    }
+
+    @Test("deletion gives its space back on a disk that is full to the last byte")
+    func deletesWhenFull() throws {
+        let file = try FileLog { $0.segmentBytes = 200_000 }
+        let kept = try file.log.createChannel(named: bytes("kept"), limits: ChannelLimits())
+        let gone = try file.log.createChannel(named: bytes("gone"), limits: ChannelLimits())
+        for index in 0..<20 {
+            try file.log.append(noise(30_000, seed: UInt64(index)), to: gone)
+            file.settle()
+        }
+        file.checkpoint()
+        let used = file.disk.everything().values.reduce(0) { $0 + $1.count }
+        file.disk.capacity = used
+        // Blocks wait for a disk that has no space left, in front of the deletion.
+        var refused = false
+        for index in 0..<80 where !refused {
+            do throws(AppendRefused) {
+                _ = try append(noise(30_000, seed: UInt64(index)), file.log, kept)
+            } catch {
+                refused = true
+            }
+            refused = file.settle().refused != nil || refused
+        }
+        #expect(refused, "a full disk refuses messages")
+        try file.log.deleteChannel(gone)
+        for _ in 0..<3 {
+            file.log.expire(now: 2_000)
+            file.settle()
+        }
+        #expect(file.disk.everything().keys.allSatisfy { !$0.hasPrefix("/data/channels/\(gone.rawValue)/") })
+        #expect(try file.log.append("again", to: kept).sequence > 0)
+        file.settle()
+        file.log.checkpoint(state: [])
+        file.settle()
+        #expect(file.log.statistics.checkpoints == 2)
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: kept).last == "again" && file.log.recovery.damage.isEmpty)
+    }
+
+    private func append(_ text: String, _ log: Log, _ channel: ChannelID) throws(AppendRefused) -> Appended {
+        let payload = bytes(text)
+        let none = UnsafeRawBufferPointer(start: nil, count: 0)
+        return try payload.span.withUnsafeBytes { payload throws(AppendRefused) in
+            try log.append(to: channel, wallClock: 1_000, reply: none, headers: none, payload: payload)
+        }
+    }
+}

@@ -1,0 +1,92 @@
+"""Syncs that fail or hang, and calls that move less than they were asked to, by a library preloaded into the broker."""
+
+import os
+import subprocess
+
+import pytest
+
+import streaming_pb2 as pb
+from broker_process import BrokerProcess
+from streaming_client import StreamingClient
+
+LIBRARY = os.path.join(os.environ.get("GENERATED", ".build/conformance"), "faults.so")
+
+
+class FaultyBroker(BrokerProcess):
+    def __init__(self, tmp_path, *flags):
+        self.fault = tmp_path / "fault"
+        super().__init__(*flags, store="file", directory=str(tmp_path / "data"),
+                         environment={**os.environ, "LD_PRELOAD": LIBRARY, "FAULT_FILE": str(self.fault)})
+
+    def says(self, word):
+        """The calls of the broker do this from now on; nothing special with an empty word."""
+        if word:
+            (self.fault.parent / "next").write_text(word)
+            os.replace(self.fault.parent / "next", self.fault)
+        elif self.fault.exists():
+            self.fault.unlink()
+
+
+@pytest.fixture
+def broker(tmp_path):
+    with FaultyBroker(tmp_path) as broker:
+        yield broker
+        broker.says("")
+
+
+def test_a_failed_sync_answers_every_publisher_and_a_restart_has_what_was_acknowledged(broker):
+    with StreamingClient(broker) as client:
+        for number in range(20):
+            client.store("a", b"%d" % number)
+        broker.says("sync")
+        ack = client.publish("a", b"not on disk")
+        assert ack.error, "a message was acknowledged whose sync failed"
+        # Nothing is retried: the next one is refused too, though syncs work again.
+        broker.says("")
+        assert client.publish("a", b"not taken").error
+        status, text = broker.http("/healthz")
+        assert status == 503 and "fdatasync" in text, (status, text)
+    broker.restart(hard=True)
+    with StreamingClient(broker) as client:
+        got = client.subscribe("a", start=pb.First).wait(20)
+        assert [message.data for message in got][:20] == [b"%d" % number for number in range(20)]
+        client.store("a", b"again")
+
+
+def test_while_a_sync_hangs_nothing_is_acknowledged_and_everything_else_goes_on(broker):
+    with StreamingClient(broker, "publisher") as client, StreamingClient(broker, "reader") as reader:
+        for number in range(20):
+            client.store("a", b"%d" % number)
+        subscription = reader.subscribe("a", start=pb.First, max_in_flight=10, manual=True)
+        subscription.wait(10)
+        broker.says("stuck")
+        before = len(client.acks)
+        client.publish_async("b", b"waits")
+        # The loop answers, readers read on, acknowledgements are taken.
+        assert reader.ping() == ""
+        subscription.ack(*range(1, 11))
+        subscription.wait(20)
+        assert client.ping() == "" and len(client.acks) == before
+        broker.says("")
+        client.pump(lambda: len(client.acks) > before, "the acknowledgement when the disk goes on")
+        assert client.acks[-1].error == ""
+        assert len(reader.subscribe("b", start=pb.First).wait(1)) == 1
+
+
+def test_calls_that_move_less_than_asked_and_are_interrupted_change_nothing(tmp_path):
+    with FaultyBroker(tmp_path, "--journal-size", "16MB") as broker:
+        broker.says("short")
+        payloads = [b"%d:" % number + bytes([number % 251]) * 4000 for number in range(400)]
+        with StreamingClient(broker) as client:
+            for payload in payloads:
+                assert client.publish("a", payload).error == ""
+        for hard in [True, False]:
+            broker.restart(hard=hard)
+            assert "damage" not in broker.log, broker.log
+            with StreamingClient(broker) as client:
+                got = client.subscribe("a", start=pb.First, max_in_flight=1000).wait(len(payloads))
+                assert [message.data for message in got] == payloads
+        assert broker.terminate() == 0
+        broker.says("")
+        checked = subprocess.run([broker.command()[0], "check", broker.directory], capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stdout + checked.stderr

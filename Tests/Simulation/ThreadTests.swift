@@ -1,0 +1,99 @@
+import BrokerLog
+import Dispatch
+import Testing
+
+@Suite("The log's own threads on a disk that fails", .serialized)
+struct ThreadTests {
+    @Test(
+        "the machine dies while all threads work, and nothing acknowledged is lost", arguments: UInt64(0)..<2)
+    func crashes(part: UInt64) throws {
+        var total = Tally()
+        for seed in Seeds.dealt(part, of: 2, share: 0.1) {
+            let run = try Simulation(seed: seed) { $0.execution = .threads }
+            do {
+                for _ in 0..<3 {
+                    try load(run)
+                    try run.reopen(after: .random)
+                }
+                run.end()
+            } catch {
+                // The threads hold on to the disk, not to the run.
+                run.end()
+                Seeds.fail("ThreadTests", seed: seed, error, run)
+                total.failures += 1
+                if total.failures == 3 { break }
+            }
+            total.add(run)
+        }
+        total.say("threads, part \(part)")
+    }
+
+    /// Publishes as fast as it can until the machine dies.
+    private func load(_ run: Simulation) throws {
+        run.faults.arm(.dies(at: 5 + run.draw(150)), on: run.disk)
+        for _ in 0..<200 where !run.isClosed && !run.faults.isOff {
+            let ids = run.model.existing(at: .max)
+            switch run.draw(20) {
+            case 0 where ids.count < 4: try run.createChannel(named: "channel")
+            case 1: run.checkpoint()
+            case 2 where ids.count > 1: run.deleteChannel(ids[run.draw(ids.count)])
+            case 3: run.appendState()
+            default:
+                if !ids.isEmpty {
+                    try run.append(1 + run.draw(5), of: run.draw(9_000), to: ids[run.draw(ids.count)])
+                }
+            }
+            run.log.submit()
+            if run.draw(3) == 0 {
+                while run.model.durable < run.model.last && !run.isClosed && !run.faults.isOff {
+                    _ = run.woken.wait(timeout: .now() + .milliseconds(20))
+                    try run.poll()
+                }
+            }
+            try run.poll()
+        }
+        run.end()
+    }
+
+    @Test("a sync that hangs holds up its messages and nothing else")
+    func stuckSync() throws {
+        let run = try Simulation(seed: 1) { $0.execution = .threads }
+        let id = try run.createChannel(named: "channel")
+        try run.append(5, of: 100, to: id)
+        run.log.submit()
+        try durable(run)
+        let (hangs, goesOn) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
+        run.disk.onCall { call, path in
+            guard call == .sync, path.contains("journal") else { return nil }
+            hangs.signal()
+            goesOn.wait()
+            goesOn.signal()
+            return nil
+        }
+        let before = run.model.durable
+        try run.append(5, of: 100, to: id)
+        run.log.submit()
+        hangs.wait()
+        // Every call of the log returns meanwhile: reads serve what was durable, appends are taken.
+        for _ in 0..<100 {
+            try run.append(of: 1_000, to: id)
+            run.log.submit()
+            try run.poll()
+            try run.checkContents()
+        }
+        #expect(run.model.durable == before && run.log.bytesInFlight > 100_000)
+        goesOn.signal()
+        try durable(run)
+        #expect(run.log.bytesInFlight == 0)
+        run.end()
+        try run.reopen(after: .dropAll)
+        run.end()
+    }
+
+    private func durable(_ run: Simulation) throws {
+        while run.model.durable < run.model.last {
+            run.woken.wait()
+            try run.poll()
+        }
+    }
+}
