@@ -39,7 +39,8 @@ extension Log {
     private func nameless(_ id: ChannelID) -> ChannelState? {
         let name = Array("damaged.channel.\(id.rawValue)".utf8)
         guard mayInstall(id), names[name] == nil else { return nil }
-        let state = ChannelState(id: id, name: name, limits: ChannelLimits(), overhead: overhead)
+        let state = ChannelState(
+            id: id, name: name, limits: ChannelLimits(), overhead: overhead, account: openBlocks)
         install(state)
         namelessChannels.append(
             Damage(
@@ -59,7 +60,9 @@ extension Log {
             if mayInstall(id), let body = unsafe ChannelRecord(Self.body(record)), names[body.name] == nil,
                 !body.name.isEmpty, body.name.allSatisfy({ $0 > 32 && $0 < 127 })
             {
-                install(ChannelState(id: id, name: body.name, limits: body.limits, overhead: overhead))
+                install(
+                    ChannelState(
+                        id: id, name: body.name, limits: body.limits, overhead: overhead, account: openBlocks))
             }
         }
         guard kind == Record.Kind.message.rawValue, unsafe Record.position(record) > covered,

@@ -187,7 +187,7 @@ struct ConsumerReferenceTests {
         }
         let canRestart = if case .disk = fixture.storage { true } else { false }
         fixture.join("me")
-        fixture.fill("foo", 1...1)
+        fixture.publish(numbers: 1...1, to: "foo")
         var model = Reference(limit: limit, now: fixture.clock.now)
         model.publish(1)
         var trace: [String] = []
@@ -197,7 +197,7 @@ struct ConsumerReferenceTests {
             case 0..<5:
                 let count = Int(1 + random.next() % 8)
                 trace.append("publish \(count)")
-                fixture.fill("foo", 1...count)
+                fixture.publish(numbers: 1...count, to: "foo")
                 model.publish(count)
             case 5..<11:
                 guard let reader = model.readers[name], let subscription = reader.subscription else {
