@@ -62,7 +62,8 @@ extension Log {
             {
                 install(
                     ChannelState(
-                        id: id, name: body.name, limits: body.limits, overhead: overhead, account: openBlocks))
+                        id: id, name: body.name, limits: body.limits, overhead: overhead, account: openBlocks)
+                )
             }
         }
         guard kind == Record.Kind.message.rawValue, unsafe Record.position(record) > covered,

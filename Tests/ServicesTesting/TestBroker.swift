@@ -18,8 +18,19 @@ public final class TestBroker: Sendable {
         options.clusterID = Self.clusterID
         var logger = Logger(label: "broker")
         logger.logLevel = .critical
-        server = try await BrokerServer.start(
-            options: options, version: "test", logger: logger, streamingLogger: logger)
+        // A port that is asked for was free a moment ago; a connection of somebody else's may hold it for another.
+        var tries = 0
+        while true {
+            do {
+                server = try await BrokerServer.start(
+                    options: options, version: "test", logger: logger, streamingLogger: logger)
+                return
+            } catch {
+                tries += 1
+                guard port > 0, tries < 600 else { throw error }
+                try await Task.sleep(for: .milliseconds(100))
+            }
+        }
     }
 
     /// The port.

@@ -71,7 +71,7 @@ struct JournalRecovery {
         try survey()
         var index = 0
         var offset = Int(place.offset)
-        if let first = files.first, first.number != place.file {
+        if files.first?.number != place.file {
             // A new store begins with its first file; a checkpoint names one that must be there.
             if place.file != 0 {
                 damage.append(

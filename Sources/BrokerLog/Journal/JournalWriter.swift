@@ -67,7 +67,9 @@ final class JournalWriter {
 
         // Zeros up to the next page, so that the kernel never reads one to fill it.
         let end = Int(place.offset) + frameBytes
-        let padding = (JournalFrame.pageSize - end % JournalFrame.pageSize) % JournalFrame.pageSize
+        var padding = (JournalFrame.pageSize - end % JournalFrame.pageSize) % JournalFrame.pageSize
+        // A frame larger than its file makes it grow, by the room for the mark too.
+        if end + padding > file.size { padding += JournalFrame.pageSize }
         chunk.reserve(padding)
         unsafe (chunk.base + frameBytes).initializeMemory(as: UInt8.self, repeating: 0, count: padding)
         let header = JournalFrame(
@@ -83,6 +85,7 @@ final class JournalWriter {
             if error.isNoSpace, end + padding > file.size { throw .noSpace("\(error)") }
             throw .failed("\(error)")
         }
+        if end + padding > file.size { current?.size = end + padding }
         bytesWritten += UInt64(frameBytes + padding)
         place.offset += UInt64(JournalFrame.stride(recordBytes: chunk.recordBytes))
         place.position = chunk.lastPosition
