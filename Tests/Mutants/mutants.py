@@ -32,7 +32,8 @@ MUTANTS = [
         "do throws(FileError) { try fileSystem.sync(current.file) } catch { throw .failed(\"\\(error)\") }",
         """do throws(FileError) { try fileSystem.sync(current.file) } catch {
             do throws(FileError) { try fileSystem.sync(current.file) } catch { throw .failed(\"\\(error)\") }
-        }"""),
+        }""",
+        "CallTests"),
     Mutant(
         "new-journal-file-without-its-name",
         "new files and directories are synced before anything in them is acknowledged",
@@ -105,12 +106,13 @@ MUTANTS = [
         "starting twice without a write between changes no byte",
         "Sources/BrokerLog/Log+Cache.swift",
         "        guard let disk, disk.hasWritten else { return }\n",
-        "        guard let disk else { return }\n"),
+        "        guard let disk else { return }\n",
+        "CallTests"),
     Mutant(
         "miss-a-segment",
         "a segment that is missing or short is named at opening",
         "Sources/BrokerLog/Log+Restore.swift",
-        "            state.addBlock(block, segment: segment.first, isThere: isThere)\n",
-        "            if isThere { state.addBlock(block, segment: segment.first) }\n",
+        "            let isThere = block.offset <= UInt64(size) && UInt64(block.size) <= UInt64(size) - block.offset\n",
+        "            let isThere = size >= 0\n",
         "DamageTests"),
 ]

@@ -154,7 +154,7 @@ final class DamageTests {
         var cases = 0
         func damaged(
             _ what: String, _ damaged: [Region], mustNotice: Bool = true, allowsCut: Bool = false,
-            _ damage: (Simulation) throws -> Void
+            atOpening: Bool = false, _ damage: (Simulation) throws -> Void
         ) throws {
             cases += 1
             let run = try store.copy(UInt64(cases))
@@ -163,6 +163,9 @@ final class DamageTests {
                 try run.disk.syncAll("/")
                 run.allowsCut = allowsCut
                 try run.open()
+                if atOpening, run.log.statistics.damage.isEmpty {
+                    throw Violation(description: "not noticed before it was read")
+                }
                 try store.check(try run.lost(), within: damaged)
                 let isNoticed = !run.log.statistics.damage.isEmpty || run.log.recovery.cutTail != nil
                 guard isNoticed || !mustNotice else { throw Violation(description: "not noticed") }
@@ -194,11 +197,15 @@ final class DamageTests {
         for (path, bytes) in store.files.sorted(by: { $0.key < $1.key }) where used.contains(path) {
             let regions = store.regions.filter { $0.file == path }
             let isNeeded = regions.contains(where: store.isNeeded)
-            try damaged("\(path) emptied", regions, mustNotice: isNeeded) {
+            let isSegment = path.hasSuffix(".seg")
+            try damaged("\(path) emptied", regions, mustNotice: isNeeded, atOpening: isSegment) {
                 $0.disk.overwrite(path, with: [])
             }
             // Without the newest checkpoint the one before and the journal tell everything.
-            try damaged("\(path) missing", regions, mustNotice: isNeeded && !path.hasSuffix(".checkpoint")) {
+            try damaged(
+                "\(path) missing", regions, mustNotice: isNeeded && !path.hasSuffix(".checkpoint"),
+                atOpening: isSegment
+            ) {
                 try $0.disk.remove(path)
             }
             for start in stride(from: 0, to: bytes.count, by: 4096) {
@@ -248,6 +255,54 @@ final class DamageTests {
             }
         }
         print("simulation: \(cases) files damaged")
+    }
+
+    @Test("a journal file that vanishes behind the one in which recovery begins is missed")
+    func vanished() throws {
+        let run = try Simulation(seed: 4) { $0.cacheBytes = 1 }
+        let channel = try run.createChannel(named: "first")
+        for _ in 0..<4 {
+            try run.append(3, of: 31_000, to: channel, isNoise: false)
+            try run.commit()
+        }
+        run.disk.crash(.dropAll)
+        let used = Set(Region.all(run.disk.everything()).map(\.file)).filter { $0.hasSuffix(".wal") }
+        try #require(used.count > 1)
+        run.allowsDamage = true
+        try run.disk.remove(try #require(used.max()))
+        try run.disk.syncAll("/")
+        try run.open()
+        #expect(!run.log.statistics.damage.isEmpty)
+    }
+
+    @Test("a segment that is missing or short is named at opening, before it is read")
+    func missingSegment() throws {
+        let run = try Simulation(seed: 5) {
+            $0.segmentBytes = 1 << 20
+            $0.cacheBytes = 1
+        }
+        let channel = try run.createChannel(named: "first")
+        try run.append(5, of: 31_000, to: channel, isNoise: false)
+        try run.commit()
+        try run.background()
+        run.checkpoint()
+        try run.commit()
+        try run.background()
+        run.disk.crash(.dropAll)
+        let path = try #require(run.disk.everything().keys.first { $0.hasSuffix(".seg") })
+        let bytes = try #require(run.disk.everything()[path])
+        for length in [nil, 0, 520, bytes.count - 1] as [Int?] {
+            let damaged = try Simulation(copying: run, seed: 5)
+            damaged.allowsDamage = true
+            if let length {
+                damaged.disk.overwrite(path, with: Array(bytes.prefix(length)))
+            } else {
+                try damaged.disk.remove(path)
+            }
+            try damaged.disk.syncAll("/")
+            try damaged.open()
+            #expect(!damaged.log.statistics.damage.isEmpty, "cut to \(String(describing: length))")
+        }
     }
 
     @Test(
