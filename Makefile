@@ -58,7 +58,7 @@ fmt: ## Formats every Swift file in place.
 test-swift: build
 	@failed=0; for target in $$(swift package describe --type json | \
 	    python3 -c 'import json,sys; [print(t["name"]) for t in json.load(sys.stdin)["targets"] if t["type"]=="test"]'); do \
-	  echo "--> $$target"; swift test --skip-build --filter "^$$target\." || failed=1; done; exit $$failed
+	  echo "--> $$target"; timeout 1200 swift test --skip-build --filter "^$$target\." || failed=1; done; exit $$failed
 
 test-conformance: build $(STAMPS)/venv $(STAMPS)/venv-streaming $(STAMPS)/libnats
 	@BROKER="$(BROKER)" Tests/Conformance/run
