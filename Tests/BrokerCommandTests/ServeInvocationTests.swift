@@ -209,7 +209,9 @@ struct ServeInvocationTests {
 
     @Test("the same asked for off, or left empty, is nothing to refuse")
     func off() throws {
-        _ = try configuration("-clustered=false", "-tls=false", "--ft_group", "", "-js=false", "-c=")
+        let configuration = try configuration(
+            "-clustered=false", "-tls=false", "--ft_group", "", "-js=false", "-c=")
+        #expect(configuration.warnings == (try self.configuration()).warnings)
     }
 
     @Test("flags that tune the original's files are named in one warning, and nothing else is changed")

@@ -32,6 +32,8 @@ final class ChannelBench: BenchRun {
     private var publishedAt: UInt64 = 0
     private var receivedAt: UInt64 = 0
     private var isClosing = false
+    /// Everybody is registered and subscribed: what is published before has nobody to deliver to.
+    fileprivate private(set) var hasStarted = false
     fileprivate var acknowledged = 0
     fileprivate var latencies = LatencyHistogram()
     fileprivate var errors = 0
@@ -57,6 +59,7 @@ final class ChannelBench: BenchRun {
     fileprivate func ready() {
         waiting -= 1
         guard waiting == 0 else { return }
+        hasStarted = true
         startedAt = BenchClock.now()
         for publisher in publishers { publisher.pump() }
     }
@@ -292,7 +295,7 @@ private final class ChannelPublisher: ChannelBenchSession {
 
     override func endOfRead(_ connection: BenchConnection) {
         timeOfRead = 0
-        guard !frames.readableBytesView.isEmpty, !isDone else { return }
+        guard run.hasStarted, !isDone else { return }
         pump()
         if remaining == 0, unacknowledged == 0 {
             isDone = true

@@ -6,9 +6,9 @@
 /// - Bytes of a record that is durable never change. The owner of the log alone writes behind them;
 ///   other threads read only records that were complete when the object was handed to them.
 @safe
+// Sendable: the log's loop owns `base` as said above; the committer never sees it, background and
+// reader threads get it through a queue's lock.
 final class BlockStorage: @unchecked Sendable {
-    // Sendable: the log's loop owns `base` as said above; the committer never sees it, background and
-    // reader threads get it through a queue's lock.
     let base: UnsafeMutableRawPointer
     let capacity: Int
 

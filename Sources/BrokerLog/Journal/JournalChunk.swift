@@ -11,9 +11,8 @@ struct ChannelTouch {
 /// Records on their way to the journal: filled by the log's loop, then handed to the committer, then
 /// handed back. One owner at a time.
 @safe
+// Sendable: owned by the loop until `submit`, by the committer until it reports, never by both.
 final class JournalChunk: @unchecked Sendable {
-    // Sendable: owned by the loop until `submit`, by the committer until it reports, never by both.
-
     /// Room before the first record for the frame's header, so that a chunk is written as it is.
     static let headerRoom = JournalFrame.headerSize
 

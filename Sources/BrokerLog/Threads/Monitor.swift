@@ -2,8 +2,8 @@ import Glibc
 
 /// A mutex with a condition: the lock of what two threads share, and the way one waits for the other.
 @safe
+// Sendable: both pointers are set once, and what they point to is made for many threads.
 final class Monitor: @unchecked Sendable {
-    // Sendable: both pointers are set once, and what they point to is made for many threads.
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let condition: UnsafeMutablePointer<pthread_cond_t>
 
