@@ -51,10 +51,7 @@ struct BenchTests {
         try await server.shutdown()
     }
 
-    @Test(
-        "channel: every publish is acknowledged and delivered",
-        .disabled("hangs in 2 of 80 runs with both cores loaded; the cause is not known yet"),
-        arguments: [1, 7, 1024])
+    @Test("channel: every publish is acknowledged and delivered", arguments: [1, 7, 1024])
     func channel(inFlight: Int) async throws {
         let server = try await server()
         var plan = ChannelBenchPlan()

@@ -32,8 +32,6 @@ final class ChannelBench: BenchRun {
     private var publishedAt: UInt64 = 0
     private var receivedAt: UInt64 = 0
     private var isClosing = false
-    /// Everybody is registered and subscribed: what is published before has nobody to deliver to.
-    fileprivate private(set) var hasStarted = false
     fileprivate var acknowledged = 0
     fileprivate var latencies = LatencyHistogram()
     fileprivate var errors = 0
@@ -59,9 +57,8 @@ final class ChannelBench: BenchRun {
     fileprivate func ready() {
         waiting -= 1
         guard waiting == 0 else { return }
-        hasStarted = true
         startedAt = BenchClock.now()
-        for publisher in publishers { publisher.pump() }
+        for publisher in publishers { publisher.start() }
     }
 
     fileprivate func publisherDone() {
@@ -248,7 +245,13 @@ private final class ChannelPublisher: ChannelBenchSession {
         run.ready()
     }
 
-    func pump() {
+    /// Everybody is registered and subscribed: what is published before has nobody to deliver to.
+    func start() {
+        hasStarted = true
+        pump()
+    }
+
+    private func pump() {
         guard let connection else { return }
         var room = min(window - unacknowledged, remaining)
         guard room > 0 else { return }
@@ -295,7 +298,8 @@ private final class ChannelPublisher: ChannelBenchSession {
 
     override func endOfRead(_ connection: BenchConnection) {
         timeOfRead = 0
-        guard run.hasStarted, !isDone else { return }
+        // The run may be over and gone by now: nothing of it is touched unless this publisher is at work.
+        guard hasStarted, !isDone else { return }
         pump()
         if remaining == 0, unacknowledged == 0 {
             isDone = true
@@ -303,6 +307,7 @@ private final class ChannelPublisher: ChannelBenchSession {
         }
     }
 
+    private var hasStarted = false
     private var isDone = false
 }
 
