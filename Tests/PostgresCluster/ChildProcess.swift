@@ -44,6 +44,7 @@ public final class ChildProcess: @unchecked Sendable {
         posix_spawn_file_actions_adddup2(&actions, ends[0][0], 0)
         posix_spawn_file_actions_adddup2(&actions, ends[1][1], 1)
         posix_spawn_file_actions_adddup2(&actions, ends[2][1], 2)
+        Self.closeOthers(&actions)
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
@@ -89,6 +90,23 @@ public final class ChildProcess: @unchecked Sendable {
 
     /// Held from the making of a pipe to its mark, and by everything that starts a program.
     static let starting = NSLock()
+
+    /// Lets the program inherit nothing but the three standard descriptors: with a listening socket of another test it would
+    /// keep that test's port.
+    static func closeOthers(_ actions: inout posix_spawn_file_actions_t) {
+        let result = addCloseFrom(&actions, 3)
+        precondition(result == 0, "glibc takes any descriptor from 0 on")
+    }
+
+    /// glibc has it since 2.34; the Glibc module leaves it out.
+    private static let addCloseFrom: AddCloseFrom = {
+        guard let symbol = dlsym(nil, "posix_spawn_file_actions_addclosefrom_np") else {
+            preconditionFailure("glibc 2.34 or later is needed to run the tests")
+        }
+        return unsafeBitCast(symbol, to: AddCloseFrom.self)
+    }()
+    private typealias AddCloseFrom =
+        @convention(c) (UnsafeMutablePointer<posix_spawn_file_actions_t>, Int32) -> Int32
 
     /// Texts as C takes a list of them, to be freed by the caller.
     static func cStrings(_ texts: [String]) -> [UnsafeMutablePointer<CChar>?] {

@@ -189,9 +189,13 @@ public final class PostgresCluster: @unchecked Sendable {
             "cd /; (\(line)) </dev/null >\(log) 2>&1; s=$?; [ $s = 0 ] || cat \(log) >&2; rm -f \(log); exit $s",
         ])
         defer { for word in words { free(word) } }
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        ChildProcess.closeOthers(&actions)
         var number = pid_t()
         let isStarted = ChildProcess.starting.withLock {
-            posix_spawn(&number, "/bin/sh", nil, nil, words, environ) == 0
+            posix_spawn(&number, "/bin/sh", &actions, nil, words, environ) == 0
         }
         guard isStarted else { throw POSIXError(.EAGAIN) }
         var status: Int32 = 0
@@ -218,6 +222,7 @@ private enum Supervisor {
         posix_spawn_file_actions_adddup2(&actions, ends[0], 0)
         posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
+        ChildProcess.closeOthers(&actions)
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }

@@ -18,18 +18,8 @@ public final class TestBroker: Sendable {
         options.clusterID = Self.clusterID
         var logger = Logger(label: "broker")
         logger.logLevel = .critical
-        // A port that is asked for was free a moment ago; a connection of somebody else's may hold it for another.
-        let deadline = ContinuousClock.now + .seconds(60)
-        while true {
-            do {
-                server = try await BrokerServer.start(
-                    options: options, version: "test", logger: logger, streamingLogger: logger)
-                return
-            } catch {
-                guard port > 0, ContinuousClock.now < deadline else { throw error }
-                await Task.yield()
-            }
-        }
+        server = try await BrokerServer.start(
+            options: options, version: "test", logger: logger, streamingLogger: logger)
     }
 
     /// The port.

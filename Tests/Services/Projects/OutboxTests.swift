@@ -58,10 +58,10 @@ struct OutboxTests {
         "waits while the broker is away: writes succeed, readiness tells, and the events follow when it is there"
     )
     func brokerAway() async throws {
-        let first = try await TestBroker()
-        let port = first.port
-        try await first.stop()
-        try await TestService.projects(environment: ["API_NATS_URL": "nats://127.0.0.1:\(port)"]) { test in
+        let port = try ReservedPort()
+        try await TestService.projects(
+            environment: ["API_NATS_URL": "nats://127.0.0.1:\(port.number)"]
+        ) { test in
             let reply = try await test.send(
                 "POST", "/api/v1/projects", as: People.ann, #"{"name":"Testing"}"#)
             #expect(reply.status == 201)
@@ -72,7 +72,7 @@ struct OutboxTests {
                     && (ready.object["outboxLagSeconds"] as? Double ?? 0) > 0
             }
             #expect(try await test.debug("/metrics").body.contains("outbox_depth 1"))
-            let broker = try await TestBroker(port: port)
+            let broker = try await TestBroker(port: port.number)
             let payloads = try await events(broker, "ProjectCreated", count: 1)
             #expect(try Event<ProjectCreated>(payload: payloads[0]).data.projectID == reply.text("id"))
             try await test.eventually("the broker is back") {
