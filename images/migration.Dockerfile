@@ -1,8 +1,8 @@
 # migrate, and the migrations of one database: for init containers.
 #
 #   docker build -f images/migration.Dockerfile --build-arg MIGRATIONS=Sources/Services/Users/Migrations \
-#     -t devpies/mic-db-users-migration:v000003 .
-#   docker run --read-only devpies/mic-db-users-migration:v000003 -path /migrations -database "$DB_URL" up
+#     -t devpies/mic-db-users-migration:v000004 .
+#   docker run --read-only devpies/mic-db-users-migration:v000004 -path /migrations -database "$DB_URL" up
 FROM swift:6.3-bookworm AS build
 # hadolint ignore=DL3008
 RUN apt-get update \

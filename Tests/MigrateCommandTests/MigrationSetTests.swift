@@ -16,7 +16,7 @@ import Testing
     @Test(
         "each set goes up, down and up again",
         arguments: [
-            ("Sources/Services/Users/Migrations", "3"), ("Sources/Services/Projects/Migrations", "4"),
+            ("Sources/Services/Users/Migrations", "4"), ("Sources/Services/Projects/Migrations", "5"),
         ])
     func sets(_ set: String, _ version: String) async throws {
         let sandbox = try await Sandbox()

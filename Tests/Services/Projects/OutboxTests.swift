@@ -1,5 +1,6 @@
 import BrokerClient
 import Foundation
+import Postgres
 import ServicesCore
 import ServicesTesting
 import Testing
@@ -110,5 +111,61 @@ struct OutboxTests {
         }
         await issuer.stop()
         try await broker.stop()
+    }
+
+    @Test("is published at once by whoever leads, without a timer, whichever replica has committed")
+    func wakes() async throws {
+        let broker = try await TestBroker()
+        let issuer = try await TestIssuer()
+        try await issuer.start()
+        let database = try await TestDatabase.make("Projects")
+        // No pause of either service ever ends.
+        let standing = ServiceClock(
+            now: ServiceClock.system.now, monotonic: ServiceClock.system.monotonic,
+            sleep: { _ in
+                let (never, continuation) = AsyncStream.makeStream(of: Void.self)
+                for await _ in never {}
+                continuation.finish()
+                throw CancellationError()
+            })
+        try await TestService.run(
+            Projects.self, folder: "Projects", broker: broker, database: database, issuer: issuer,
+            clock: standing
+        ) { first in
+            try await first.eventually("it leads") { first.log.text.contains("the relay leads") }
+            try await TestService.run(
+                Projects.self, folder: "Projects", broker: broker, database: database, issuer: issuer,
+                clock: standing
+            ) { second in
+                // The relay's first look, at which it finds that another leads, may come after the first commit.
+                for (index, replica) in [first, second, first, second].enumerated() {
+                    _ = try await replica.makeProject("p\(index)")
+                    try await replica.eventually("the event is published") {
+                        try await database.value(
+                            "SELECT count(*)::text FROM outbox WHERE published_at IS NOT NULL")
+                            == "\(index + 1)"
+                    }
+                }
+                #expect(!second.log.text.contains("the relay leads"))
+            }
+        }
+        await issuer.stop()
+        try await broker.stop()
+    }
+
+    @Test("tells nobody within the transaction: notifications there would make transactions commit in turn")
+    func noNotification() async throws {
+        try await TestService.projects { test in
+            let connection = try await PostgresConnection.open(test.database.configuration)
+            try await test.eventually("it leads") { test.log.text.contains("the relay leads") }
+            try await connection.withNotifications(on: "outbox") { notifications in
+                _ = try await test.makeProject()
+                // What is notified after the commit above.
+                try await test.database.query("SELECT pg_notify('outbox', 'the test')")
+                let first = try await notifications.first { _ in true }
+                #expect(first?.payload == "the test")
+            }
+            connection.close()
+        }
     }
 }

@@ -54,7 +54,7 @@ def version(database):
 
 
 def test_47_a_database_of_the_original_goes_up_down_and_up_and_serves(cluster, originals, start):
-    for service, last in (("users", 3), ("projects", 4)):
+    for service, last in (("users", 4), ("projects", 5)):
         database = originals[service]
         for command in (["up"], ["goto", "1"], ["up"]):
             cluster.migrate(database.name, service, *command)
@@ -91,7 +91,7 @@ def test_47_doubled_addresses_stop_the_migration_and_are_named(cluster):
         database.run("DELETE FROM users WHERE email = 'TWICE@devpie.io'")
         cluster.migrate(database.name, "users", "force", "2")
         cluster.migrate(database.name, "users", "up")
-        assert version(database) == [(3, False)]
+        assert version(database) == [(4, False)]
 
 
 def test_48_of_two_migrators_one_waits_and_finds_nothing_to_do(cluster):
@@ -105,7 +105,7 @@ def test_48_of_two_migrators_one_waits_and_finds_nothing_to_do(cluster):
             thread.join()
         assert [one.returncode for one in ended] == [0, 0], [one.stderr for one in ended]
         assert sorted("no change" in one.stderr for one in ended) == [False, True], [one.stderr for one in ended]
-        assert version(database) == [(4, False)]
+        assert version(database) == [(5, False)]
 
 
 def test_48_a_broken_migration_leaves_a_mark_and_a_message(cluster, tmp_path):

@@ -5,6 +5,8 @@ import Synchronization
 public struct Database: Sendable {
     /// The connections.
     public let pool: PostgresPool
+    /// Signalled after each commit of this process that has written events: the relay waits for it.
+    let commits = WakeUp()
 
     /// A database over a pool.
     public init(_ pool: PostgresPool) { self.pool = pool }
@@ -28,11 +30,15 @@ public struct Database: Sendable {
             _ body: nonisolated(nonsending) (Transaction) async throws -> Value
         ) async throws -> Value
     {
-        try await pool.withTransaction(attempts: 3) { connection in
+        let hasPublished = Latch()
+        let value = try await pool.withTransaction(attempts: 3) { connection in
             // BEGIN and COMMIT are statements too.
             StatementCount.current?.add(2)
-            return try await body(Transaction(connection))
+            return try await body(Transaction(connection, hasPublished))
         }
+        // Not by NOTIFY within the transaction: for that the server lets transactions commit one after the other only.
+        if hasPublished.isSet { commits.signal() }
+        return value
     }
 
     /// Asks for a sign of life: `SELECT true`.
@@ -48,8 +54,13 @@ public struct Database: Sendable {
 /// A connection as handlers see it, in a transaction or for one statement.
 public struct Transaction: Sendable {
     let connection: PostgresConnection
+    /// Set when events are written; nil for one statement alone, which writes none.
+    let hasPublished: Latch?
 
-    init(_ connection: PostgresConnection) { self.connection = connection }
+    init(_ connection: PostgresConnection, _ hasPublished: Latch? = nil) {
+        self.connection = connection
+        self.hasPublished = hasPublished
+    }
 
     /// Runs a statement.
     ///

@@ -4,20 +4,18 @@ extension Transaction {
     /// Writes an event into the outbox: it is published when this transaction is committed, and only then.
     ///
     /// The lock on the row that the event is about must be held already: it makes the outbox's order that of the changes.
-    /// One statement; the notification that it carries wakes the relay at the commit.
+    /// After the commit the relay is woken.
     ///
     /// - Throws: `PostgresError`.
     nonisolated(nonsending)
         public func publish<Data: EventData>(_ data: Data, by source: EventSource) async throws
     {
         let event = Event(data, by: source)
+        hasPublished?.set()
         try await query(
             """
-            WITH written AS (
-              INSERT INTO outbox (event_id, channel, payload, created_at)
-              VALUES (\(event.id), \(Data.type), \(event.payload), clock_timestamp() AT TIME ZONE 'utc')
-              RETURNING seq)
-            SELECT pg_notify(\(OutboxRelay.notification), '') FROM written
+            INSERT INTO outbox (event_id, channel, payload, created_at)
+            VALUES (\(event.id), \(Data.type), \(event.payload), clock_timestamp() AT TIME ZONE 'utc')
             """)
     }
 }

@@ -5,8 +5,9 @@ import Postgres
 /// Publishes what the outbox holds, in its order (services.md 5.6).
 ///
 /// One relay a database: whoever holds the advisory lock, on a connection of its own that also listens. It is woken by
-/// the notification that every insert carries, and by a timer of one second. At most 64 events are unacknowledged; a row
-/// is marked when the broker has acknowledged it. After a failure the same bytes are published again, with the same id.
+/// this process's commits, by a notification of those of other replicas, and by a timer of one second, which covers a
+/// replica that died between its commit and the notification. At most 64 events are unacknowledged; a row is marked when
+/// the broker has acknowledged it. After a failure the same bytes are published again, with the same id.
 struct OutboxRelay: Sendable {
     static let notification = "outbox"
     /// The key of the advisory lock: "outbox" in ASCII.
@@ -20,6 +21,7 @@ struct OutboxRelay: Sendable {
     }
 
     let configuration: PostgresConfiguration
+    let database: Database
     let broker: BrokerLink
     let clock: ServiceClock
     let metrics: Metrics
@@ -47,13 +49,20 @@ struct OutboxRelay: Sendable {
 
     /// Waits for the lock, then relays until the connection or the task ends.
     private func lead(_ connection: PostgresConnection, _ connected: () -> Void) async throws {
+        var measured: Duration?
         while true {
             let row = try await connection.query("SELECT pg_try_advisory_lock(\(Self.lock))").first
             connected()
             if try row?.decode(0, as: Bool.self) == true { break }
             // Another replica leads; its end is noticed within a second.
-            try await measure(connection)
-            try await clock.sleep(.seconds(1))
+            let now = clock.monotonic()
+            if measured.map({ now - $0 >= .seconds(1) }) ?? true {
+                measured = now
+                try await measure(connection)
+            }
+            if try await isCommitSignalled(within: .seconds(1)) {
+                try await connection.query("NOTIFY \(identifier: Self.notification)")
+            }
         }
         logger.info("the relay leads")
         try await connection.withNotifications(on: Self.notification) { notifications in
@@ -61,9 +70,24 @@ struct OutboxRelay: Sendable {
         }
     }
 
+    /// Whether this replica commits events before the time is over.
+    private func isCommitSignalled(within limit: Duration) async throws -> Bool {
+        try await withThrowingTaskGroup(of: Bool.self) { group in
+            group.addTask { await database.commits.wait() }
+            group.addTask {
+                try await clock.sleep(limit)
+                return false
+            }
+            defer { group.cancelAll() }
+            let isSignalled = try await group.next() ?? false
+            try Task.checkCancellation()
+            return isSignalled
+        }
+    }
+
     private func relay(_ connection: PostgresConnection, _ notifications: PostgresNotifications) async throws
     {
-        let wake = WakeUp()
+        let wake = database.commits
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 for try await _ in notifications { wake.signal() }
@@ -75,17 +99,12 @@ struct OutboxRelay: Sendable {
                     wake.signal()
                 }
             }
+            group.addTask { await MessageRetention(database: database, clock: clock, logger: logger).run() }
             group.addTask {
                 var backoff = Backoff()
-                var cleaned: Duration?
                 while true {
                     try Task.checkCancellation()
                     if try await publishBatch(connection, &backoff) { continue }
-                    let now = clock.monotonic()
-                    if cleaned.map({ now - $0 >= .seconds(3_600) }) ?? true {
-                        cleaned = now
-                        try await cleanUp(connection)
-                    }
                     try await measure(connection)
                     await wake.wait()
                 }
@@ -180,17 +199,5 @@ struct OutboxRelay: Sendable {
                 "events wait to be published for more than a minute",
                 metadata: ["lag_seconds": "\(Int(lag))", "events": "\(depth)"])
         }
-    }
-
-    /// Empties payloads after 7 days and deletes rows after 30; until then they tell the service's own events.
-    private func cleanUp(_ connection: PostgresConnection) async throws {
-        try await connection.query(
-            """
-            UPDATE outbox SET payload = ''::bytea WHERE published_at < clock_timestamp() AT TIME ZONE 'utc' - interval '7 days'
-              AND length(payload) > 0
-            """)
-        try await connection.query(
-            "DELETE FROM outbox WHERE published_at < clock_timestamp() AT TIME ZONE 'utc' - interval '30 days'"
-        )
     }
 }

@@ -4,7 +4,7 @@ import Synchronization
 public final class WakeUp: Sendable {
     private struct State {
         var isSignalled = false
-        var waiter: CheckedContinuation<Void, Never>?
+        var waiter: CheckedContinuation<Bool, Never>?
     }
 
     private let state = Mutex(State())
@@ -14,31 +14,38 @@ public final class WakeUp: Sendable {
 
     /// Wakes the task that waits, or the next one that will.
     public func signal() {
-        let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
+        let waiter = state.withLock { state -> CheckedContinuation<Bool, Never>? in
             state.isSignalled = state.waiter == nil
             defer { state.waiter = nil }
             return state.waiter
         }
-        waiter?.resume()
+        waiter?.resume(returning: true)
     }
 
-    /// Returns at the next signal, or when the task is cancelled. One task may wait at a time.
-    public func wait() async {
+    /// Returns true at the next signal, false when the task is cancelled. One task may wait at a time.
+    @discardableResult
+    public func wait() async -> Bool {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                let isOver = state.withLock { state in
-                    if state.isSignalled || Task.isCancelled {
+                let result = state.withLock { state -> Bool? in
+                    // A signal is kept for the next who waits when this one is cancelled.
+                    if Task.isCancelled { return false }
+                    if state.isSignalled {
                         state.isSignalled = false
                         return true
                     }
                     precondition(state.waiter == nil, "one task waits: a second would never be woken")
                     state.waiter = continuation
-                    return false
+                    return nil
                 }
-                if isOver { continuation.resume() }
+                if let result { continuation.resume(returning: result) }
             }
         } onCancel: {
-            signal()
+            let waiter = state.withLock { state in
+                defer { state.waiter = nil }
+                return state.waiter
+            }
+            waiter?.resume(returning: false)
         }
     }
 }

@@ -93,7 +93,8 @@ public final class RunningService: Sendable {
             throw error
         }
         let relay = OutboxRelay(
-            configuration: configuration.database, broker: broker, clock: clock, metrics: metrics,
+            configuration: configuration.database, database: resources.database, broker: broker, clock: clock,
+            metrics: metrics,
             logger: logger, failPoint: configuration.failPoint, state: outbox)
         let consumer = EventConsumer(
             configuration: configuration.broker, inbox: inbox, broker: broker, clock: clock,

@@ -1,6 +1,5 @@
 import Logging
 import ServicesCore
-import Synchronization
 
 /// Keeps the mail worker going: at once when this replica has new mails, and every second for mails that are due again
 /// or that another replica left behind.
@@ -32,7 +31,7 @@ struct MailDelivery: Sendable {
     }
 
     private func workOff() async throws {
-        let isStopping = Flag()
+        let isStopping = Latch()
         // In a task of its own: cancellation stops it between two steps, never within one.
         let work = Task { try await worker.workOff(isStopping: { isStopping.isSet }) }
         try await withTaskCancellationHandler {
@@ -50,11 +49,5 @@ struct MailDelivery: Sendable {
             await group.next()
             group.cancelAll()
         }
-    }
-
-    private final class Flag: Sendable {
-        private let value = Atomic(false)
-        var isSet: Bool { value.load(ordering: .relaxed) }
-        func set() { value.store(true, ordering: .relaxed) }
     }
 }

@@ -1,0 +1,2 @@
+DROP INDEX inbox_handled;
+DROP INDEX outbox_payloads;
