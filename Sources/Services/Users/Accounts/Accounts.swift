@@ -6,11 +6,16 @@ struct Accounts: Sendable {
     let database: Database
     let auth0: Auth0Client?
 
+    /// What is refused to somebody who has not proved that his address is his: anybody can sign up at Auth0 with the
+    /// address of somebody else, and must not get what was meant for them.
+    static let addressIsNotVerified = RequestError.forbidden(
+        "email address is not verified: follow the link in the mail that was sent to it, then try again")
+
     /// Makes the account of whoever holds a token, or finds it, and writes its id into the token's Auth0 account.
     ///
-    /// The address comes from Auth0: what the caller says of himself is not believed. Whoever was invited has a row
-    /// already, with a placeholder, and gets that one once Auth0 says that the address is his. Calls at the same time
-    /// make one row, and a call that failed half-way may be repeated.
+    /// The address comes from Auth0, at every call: what the caller says of himself is not believed. Whoever was invited
+    /// has a row already, with a placeholder, and gets that one once Auth0 says that the address is his. Calls at the
+    /// same time make one row, and a call that failed half-way may be repeated.
     ///
     /// - Returns: The account, and whether it is new.
     /// - Throws: `RequestError` 409 when the address belongs to another account, 502 when Auth0 does not answer as it
@@ -18,13 +23,13 @@ struct Accounts: Sendable {
     func register(_ new: NewUser, subject: String) async throws -> (user: User, isNew: Bool) {
         guard let auth0 else { throw OutsideSettings.auth0IsOff }
         do {
+            guard let account = try await auth0.user(subject) else { throw RequestError.notFound("user") }
             var isNew = false
             let user: User
             if let known = try await find(subject: subject) {
-                user = known
+                user = try await refresh(known, account, auth0)
             } else {
-                guard let account = try await auth0.user(subject) else { throw RequestError.notFound("user") }
-                (user, isNew) = try await insert(new, account)
+                (user, isNew) = try await insert(new, account, auth0)
             }
             try await auth0.link(subject, to: user.id)
             return (user, isNew)
@@ -37,7 +42,8 @@ struct Accounts: Sendable {
     ///
     /// - Throws: `RequestError` 404 when there is none.
     func find(_ id: String) async throws -> User {
-        let rows = try await database.query("SELECT * FROM users WHERE user_id = \(id)")
+        let rows = try await database.query(
+            "SELECT \(sql: User.columns) FROM users WHERE user_id = \(id)")
         guard let row = rows.first else { throw RequestError.notFound("user") }
         return try User(row: row)
     }
@@ -50,37 +56,108 @@ struct Accounts: Sendable {
             """
             UPDATE users SET first_name = COALESCE(\(change.firstName), first_name),
               last_name = COALESCE(\(change.lastName), last_name), picture = COALESCE(\(change.picture), picture),
-              locale = COALESCE(\(change.locale), locale),
-              updated_at = GREATEST(clock_timestamp() AT TIME ZONE 'utc', updated_at + interval '1 microsecond')
-            WHERE user_id = \(id) RETURNING *
+              locale = COALESCE(\(change.locale), locale), updated_at = \(sql: .later(than: "updated_at"))
+            WHERE user_id = \(id) RETURNING \(sql: User.columns)
             """)
         guard let row = rows.first else { throw RequestError.notFound("user") }
         return try User(row: row)
     }
 
-    private func find(subject: String) async throws -> User? {
-        try await database.query("SELECT * FROM users WHERE auth0_id = \(subject)").first.map(User.init(row:))
+    /// Does what only the owner of an address may do. When that is refused because the address is not known to be his,
+    /// Auth0 is asked whether he has verified it since, and then it is done after all.
+    ///
+    /// - Throws: What `body` throws; `IdentityProviderFailure`.
+    func withVerifiedAddress<Value: Sendable>(
+        of userID: String, _ body: () async throws -> Value
+    ) async throws -> Value {
+        do {
+            return try await body()
+        } catch let refusal as RequestError where refusal == Self.addressIsNotVerified {
+            guard let auth0 else { throw refusal }
+            do {
+                let user = try await find(userID)
+                guard let account = try await auth0.user(user.auth0ID),
+                    try await refresh(user, account, auth0).isEmailVerified
+                else { throw refusal }
+            } catch let error as RemoteAPIError {
+                throw IdentityProviderFailure(cause: error)
+            }
+            return try await body()
+        }
     }
 
-    private func insert(_ new: NewUser, _ account: Auth0User) async throws -> (User, isNew: Bool) {
+    private func find(subject: String) async throws -> User? {
+        try await database.query("SELECT \(sql: User.columns) FROM users WHERE auth0_id = \(subject)")
+            .first.map(User.init(row:))
+    }
+
+    private func insert(
+        _ new: NewUser, _ account: Auth0User, _ auth0: Auth0Client
+    ) async throws -> (User, isNew: Bool) {
         guard let text = account.email, let email = EmailAddress(text) else {
             throw RequestError.badRequest("address provided was not a valid email")
         }
-        let inserted = try await database.query(
+        let user = try await database.session { try await insert(new, account, email, in: $0) }
+        if let user { return (user, true) }
+        if let user = try await find(subject: account.id) { return (user, false) }
+        if account.isEmailVerified {
+            if let user = try await adopt(new, account, email) { return (user, true) }
+            let claim = AddressClaim(database: database, auth0: auth0, email: email)
+            let user = try await claim.settle { try await insert(new, account, email, in: $0) }
+            if let user { return (user, true) }
+        }
+        // The other of two calls may have been faster.
+        if let user = try await find(subject: account.id) { return (user, false) }
+        throw RequestError.conflict("email is held by another account")
+    }
+
+    private func insert(
+        _ new: NewUser, _ account: Auth0User, _ email: EmailAddress, in transaction: Transaction
+    ) async throws -> User? {
+        try await transaction.query(
             """
             INSERT INTO users (user_id, auth0_id, email, email_verified, first_name, last_name, picture, locale,
               created_at, updated_at)
             VALUES (\(String.makeUUID()), \(account.id), \(email.text), \(account.isEmailVerified), \(new.firstName),
-              \(new.lastName), \(new.picture), \(new.locale), clock_timestamp() AT TIME ZONE 'utc',
-              clock_timestamp() AT TIME ZONE 'utc')
-            ON CONFLICT DO NOTHING RETURNING *
-            """)
-        if let row = inserted.first { return (try User(row: row), true) }
-        if let user = try await find(subject: account.id) { return (user, false) }
-        if account.isEmailVerified, let user = try await adopt(new, account, email) { return (user, true) }
-        // The other of two calls may have adopted the placeholder.
-        if let user = try await find(subject: account.id) { return (user, false) }
-        throw RequestError.conflict("email is held by another account")
+              \(new.lastName), \(new.picture), \(new.locale), \(sql: .now), \(sql: .now))
+            ON CONFLICT DO NOTHING RETURNING \(sql: User.columns)
+            """
+        ).first.map(User.init(row:))
+    }
+
+    /// Brings address and proof up to what Auth0 says. An address without proof replaces none, and one that somebody else
+    /// has proved too stays his.
+    private func refresh(
+        _ user: User, _ account: Auth0User, _ auth0: Auth0Client
+    ) async throws -> User {
+        guard let email = account.email.flatMap(EmailAddress.init) else { return user }
+        if email.key == user.email.lowercased() {
+            guard account.isEmailVerified != user.isEmailVerified else { return user }
+            return try await database.query(
+                """
+                UPDATE users SET email_verified = \(account.isEmailVerified),
+                  updated_at = \(sql: .later(than: "updated_at"))
+                WHERE user_id = \(user.id) AND lower(email) = \(email.key) RETURNING \(sql: User.columns)
+                """
+            ).first.map(User.init(row:)) ?? user
+        }
+        guard account.isEmailVerified else { return user }
+        let change = { (transaction: Transaction) async throws -> User? in
+            let changed = try await transaction.query(
+                """
+                UPDATE users SET email = \(email.text), email_verified = TRUE,
+                  updated_at = \(sql: .later(than: "updated_at"))
+                WHERE user_id = \(user.id) AND NOT EXISTS (
+                  SELECT 1 FROM users other WHERE lower(other.email) = \(email.key))
+                RETURNING \(sql: User.columns)
+                """
+            ).first.map(User.init(row:))
+            // They were meant for an address that he never proved to be his.
+            if changed != nil, !user.isEmailVerified { try await transaction.dropOpenInvites(of: user.id) }
+            return changed
+        }
+        if let changed = try await database.transaction(change) { return changed }
+        return try await AddressClaim(database: database, auth0: auth0, email: email).settle(change) ?? user
     }
 
     private func adopt(_ new: NewUser, _ account: Auth0User, _ email: EmailAddress) async throws -> User? {
@@ -88,9 +165,8 @@ struct Accounts: Sendable {
             """
             UPDATE users SET auth0_id = \(account.id), email = \(email.text), email_verified = TRUE,
               first_name = \(new.firstName), last_name = \(new.lastName), picture = \(new.picture),
-              locale = \(new.locale),
-              updated_at = GREATEST(clock_timestamp() AT TIME ZONE 'utc', updated_at + interval '1 microsecond')
-            WHERE lower(email) = \(email.key) AND auth0_id LIKE 'pending|%' RETURNING *
+              locale = \(new.locale), updated_at = \(sql: .later(than: "updated_at"))
+            WHERE lower(email) = \(email.key) AND auth0_id LIKE 'pending|%' RETURNING \(sql: User.columns)
             """
         ).first.map(User.init(row:))
     }

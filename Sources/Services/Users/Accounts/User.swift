@@ -32,7 +32,12 @@ extension User: JSONRepresentable {
 }
 
 extension User {
-    /// Reads a row with all columns of `users`.
+    /// The columns of `users` that `init(row:)` reads.
+    static let columns: PostgresFragment = """
+        user_id, auth0_id, email, email_verified, first_name, last_name, picture, locale, updated_at, created_at
+        """
+
+    /// Reads a row with `columns`.
     init(row: PostgresRow) throws {
         id = try row.decode("user_id", as: String.self)
         auth0ID = try row.decode("auth0_id", as: String.self)

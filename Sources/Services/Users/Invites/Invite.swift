@@ -30,7 +30,13 @@ extension Invite: JSONRepresentable {
 }
 
 extension Invite {
-    /// Reads a row with all columns of `invites`.
+    /// The columns of `invites` that `init(row:)` reads.
+    static let columns: PostgresFragment = """
+        invites.invite_id, invites.user_id, invites.team_id, invites.read, invites.accepted, invites.declined_at,
+        invites.expiration, invites.updated_at, invites.created_at
+        """
+
+    /// Reads a row with `columns`.
     init(row: PostgresRow) throws {
         id = try row.decode("invite_id", as: String.self)
         userID = try row.decode("user_id", as: String.self)

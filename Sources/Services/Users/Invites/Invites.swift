@@ -56,24 +56,27 @@ struct Invites: Sendable {
 
     /// The open invites of somebody, the oldest first.
     ///
-    /// - Throws: `PostgresError`.
+    /// - Throws: `RequestError` 403 when there are some and his address is not verified.
     func open(for userID: String) async throws -> [NamedInvite] {
         try await database.query(
             """
-            SELECT invites.*, teams.name AS team_name FROM invites JOIN teams ON teams.team_id = invites.team_id
+            SELECT \(sql: Invite.columns), teams.name AS team_name, users.email_verified
+            FROM invites JOIN teams ON teams.team_id = invites.team_id JOIN users ON users.user_id = invites.user_id
             WHERE invites.user_id = \(userID) AND NOT accepted AND declined_at IS NULL
-              AND expiration > clock_timestamp() AT TIME ZONE 'utc'
+              AND expiration > \(sql: .now)
             ORDER BY invites.created_at, invite_id
             """
         ).map {
-            NamedInvite(invite: try Invite(row: $0), teamName: try $0.decode("team_name", as: String.self))
+            guard try $0.decode("email_verified", as: Bool.self) else { throw Accounts.addressIsNotVerified }
+            return NamedInvite(
+                invite: try Invite(row: $0), teamName: try $0.decode("team_name", as: String.self))
         }
     }
 
     /// Accepts or declines an invite, by the person it is for. Accepting makes a membership in the invite's own team.
     ///
-    /// - Throws: `RequestError` 404 when there is no such invite for the caller into this team, 409 after the other
-    ///   answer, 410 when it was never answered in time.
+    /// - Throws: `RequestError` 404 when there is no such invite for the caller into this team, 403 when his address is
+    ///   not verified, 409 after the other answer, 410 when it was never answered in time.
     func answer(
         _ inviteID: String, into teamID: String, accepted: Bool, by source: EventSource
     ) async throws -> Invite {
@@ -93,7 +96,7 @@ struct Invites: Sendable {
                 UPDATE invites SET read = TRUE, accepted = \(accepted),
                   declined_at = CASE WHEN NOT \(accepted) THEN \(now)::timestamp END,
                   updated_at = GREATEST(\(now)::timestamp, updated_at + interval '1 microsecond')
-                WHERE invite_id = \(inviteID) RETURNING *
+                WHERE invite_id = \(inviteID) RETURNING \(sql: Invite.columns)
                 """)
             guard let row = rows.first else { throw RequestError.notFound("invite") }
             let answered = try Invite(row: row)
@@ -111,7 +114,9 @@ struct Invites: Sendable {
                 throw RequestError.wrongRole
             }
             let rows = try await transaction.query(
-                "SELECT * FROM invites WHERE invite_id = \(inviteID) AND team_id = \(teamID) FOR UPDATE")
+                """
+                SELECT \(sql: Invite.columns) FROM invites WHERE invite_id = \(inviteID) AND team_id = \(teamID) FOR UPDATE
+                """)
             guard let row = rows.first else { throw RequestError.notFound("invite") }
             let invite = try Invite(row: row)
             guard !invite.isAccepted, invite.declinedAt == nil else {
@@ -127,10 +132,14 @@ struct Invites: Sendable {
     ) async throws -> (Invite, now: Timestamp)? {
         try await transaction.query(
             """
-            SELECT *, clock_timestamp() AT TIME ZONE 'utc' AS now FROM invites
-            WHERE invite_id = \(inviteID) AND team_id = \(teamID) AND user_id = \(userID) FOR UPDATE
+            SELECT \(sql: Invite.columns), \(sql: .now) AS now, users.email_verified
+            FROM invites JOIN users ON users.user_id = invites.user_id
+            WHERE invite_id = \(inviteID) AND team_id = \(teamID) AND invites.user_id = \(userID) FOR UPDATE OF invites
             """
-        ).first.map { (try Invite(row: $0), try $0.decode("now", as: Timestamp.self)) }
+        ).first.map {
+            guard try $0.decode("email_verified", as: Bool.self) else { throw Accounts.addressIsNotVerified }
+            return (try Invite(row: $0), try $0.decode("now", as: Timestamp.self))
+        }
     }
 
     private func join(

@@ -40,6 +40,8 @@ struct MailJob: Sendable {
     struct Invitee: Sendable {
         let userID: String
         let auth0ID: Auth0ID
+        /// Whether the address is known to be theirs.
+        let isEmailVerified: Bool
     }
 }
 
@@ -71,22 +73,26 @@ struct MailOutbox: Sendable {
                 ORDER BY seq LIMIT 1 FOR UPDATE SKIP LOCKED)
               RETURNING seq, recipient, invite_id, state, attempts, link)
             SELECT taken.seq, taken.recipient, taken.invite_id, taken.state, taken.attempts, taken.link,
-              users.user_id, users.auth0_id
+              users.user_id, users.auth0_id, users.email_verified
             FROM taken
             LEFT JOIN invites ON invites.invite_id = taken.invite_id AND invites.accepted IS NOT TRUE
               AND invites.declined_at IS NULL AND invites.expiration > clock_timestamp() AT TIME ZONE 'utc'
             LEFT JOIN users ON users.user_id = invites.user_id
             """)
         guard let row = rows.first else { return nil }
-        let (sequence, recipient, inviteID, state, attempt, link, userID, auth0ID) = try row.decode(
-            Int64.self, String.self, String.self, String.self, Int.self, String?.self, String?.self,
-            String?.self)
+        let (sequence, recipient, inviteID, state, attempt, link, userID, auth0ID, isVerified) =
+            try row.decode(
+                Int64.self, String.self, String.self, String.self, Int.self, String?.self, String?.self,
+                String?.self, Bool?.self)
         guard let step = MailStep(rawValue: state) else {
             throw PostgresError(
                 .decoding, "mail_outbox \(sequence) has the state \"\(state)\", which no version knows")
         }
         var invitee: MailJob.Invitee?
-        if let userID, let auth0ID { invitee = .init(userID: userID, auth0ID: Auth0ID(stored: auth0ID)) }
+        if let userID, let auth0ID, let isVerified {
+            invitee = .init(
+                userID: userID, auth0ID: Auth0ID(stored: auth0ID), isEmailVerified: isVerified)
+        }
         return MailJob(
             sequence: sequence, recipient: recipient, inviteID: inviteID, step: step, attempt: attempt,
             link: link,

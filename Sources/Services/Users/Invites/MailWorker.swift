@@ -57,7 +57,12 @@ struct MailWorker: Sendable {
         _ progress: Progress, _ invitee: MailJob.Invitee, _ job: MailJob
     ) async throws -> Progress {
         switch (progress.step, progress.auth0ID) {
-        case (.pending, .account):
+        case (.pending, .account(let id)):
+            guard try await isVerified(invitee, id) else {
+                // Without a password, when an earlier invitation has made the account; or made by somebody who does not
+                // own the address. The ticket lets its owner in, and nobody else.
+                return try await record(.created, progress, job)
+            }
             return try await record(.ready, link: frontEnd, progress, job)
         case (.pending, .placeholder):
             guard let account = try await account(for: job) else {
@@ -90,6 +95,14 @@ struct MailWorker: Sendable {
     ) async throws -> Progress {
         try await outbox.record(step, link: link, of: job)
         return Progress(step: step, link: link, auth0ID: progress.auth0ID)
+    }
+
+    /// Whether an account can be used by the owner of its address as it is. A ticket exists for accounts with a password
+    /// alone; the others have been let in by whoever Auth0 trusts for them.
+    private func isVerified(_ invitee: MailJob.Invitee, _ id: String) async throws -> Bool {
+        if invitee.isEmailVerified || !id.hasPrefix("auth0|") { return true }
+        // What is known here may be old.
+        return try await auth0.user(id)?.isEmailVerified ?? true
     }
 
     /// A new account; one that is there already if Auth0 knows that the address is its owner's, else `nil`.

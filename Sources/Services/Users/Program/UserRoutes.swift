@@ -25,13 +25,10 @@ struct UserRoutes: Sendable {
             guard new.auth0ID == call.identity.subject else {
                 throw RequestError.forbidden("auth0Id must be the subject of the token")
             }
-            do {
-                let (user, isNew) = try await accounts.register(new, subject: call.identity.subject)
-                return Reply(isNew ? .created : .accepted, body: user.jsonBytes)
-            } catch let failure as IdentityProviderFailure {
-                call.logger.error("an account was not made", metadata: ["reason": "\(failure.cause)"])
-                throw IdentityProviderFailure.answer
+            let (user, isNew) = try await IdentityProviderFailure.told(to: call) {
+                try await accounts.register(new, subject: call.identity.subject)
             }
+            return Reply(isNew ? .created : .accepted, body: user.jsonBytes)
         }
         router.get("/api/v1/users/me", for: .token) { call in
             // Without the claim the front end registers the user; so this is no 403.
@@ -52,7 +49,11 @@ struct UserRoutes: Sendable {
             .created(try await teams.create(call.body(), by: call.source))
         }
         router.get("/api/v1/users/teams/:tid", for: .registeredUser) { call in
-            .ok(try await teams.find(call.id("tid"), for: call.userID))
+            let teamID = try call.id("tid")
+            return .ok(
+                try await withVerifiedAddress(call) {
+                    try await teams.find(teamID, for: call.userID)
+                })
         }
         router.post("/api/v1/users/teams/:tid/project/:pid", for: .registeredUser) { call in
             try await teams.assign(call.id("tid"), to: call.id("pid"), by: call.source)
@@ -81,7 +82,10 @@ struct UserRoutes: Sendable {
 
     private func addInvites(to router: ServiceRouter) {
         router.get("/api/v1/users/teams/invites", for: .registeredUser) { call in
-            .ok(try await invites.open(for: call.userID))
+            .ok(
+                try await withVerifiedAddress(call) {
+                    try await invites.open(for: call.userID)
+                })
         }
         router.post("/api/v1/users/teams/:tid/invites", for: .registeredUser) { call in
             let teamID = try call.id("tid")
@@ -95,11 +99,36 @@ struct UserRoutes: Sendable {
             let (teamID, inviteID) = (try call.id("tid"), try call.id("iid"))
             let answer = try await call.body(InviteAnswer.self)
             return .ok(
-                try await invites.answer(inviteID, into: teamID, accepted: answer.accepted, by: call.source))
+                try await withVerifiedAddress(call) {
+                    try await invites.answer(
+                        inviteID, into: teamID, accepted: answer.accepted, by: call.source)
+                })
         }
         router.delete("/api/v1/users/teams/:tid/invites/:iid", for: .registeredUser) { call in
             try await invites.withdraw(call.id("iid"), from: call.id("tid"), by: call.source)
             return .null()
+        }
+    }
+
+    private func withVerifiedAddress<Value: Sendable>(
+        _ call: Call, _ body: () async throws -> Value
+    ) async throws -> Value {
+        try await IdentityProviderFailure.told(to: call) {
+            try await accounts.withVerifiedAddress(of: call.userID, body)
+        }
+    }
+}
+
+extension IdentityProviderFailure {
+    /// Answers 502 for it, and leaves the cause to the log.
+    fileprivate static func told<Value>(
+        to call: Call, _ body: () async throws -> Value
+    ) async throws -> Value {
+        do {
+            return try await body()
+        } catch let failure as IdentityProviderFailure {
+            call.logger.error("Auth0 is needed and fails", metadata: ["reason": "\(failure.cause)"])
+            throw answer
         }
     }
 }

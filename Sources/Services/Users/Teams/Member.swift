@@ -33,7 +33,13 @@ extension Member: JSONRepresentable {
 }
 
 extension Member {
-    /// Reads a row with all columns of `memberships`, and the person's names, picture and address.
+    /// The columns of `memberships` and `users` that `init(row:)` reads.
+    static let columns: PostgresFragment = """
+        memberships.membership_id, memberships.user_id, memberships.team_id, memberships.role, memberships.updated_at,
+        memberships.created_at, users.first_name, users.last_name, users.picture, users.email
+        """
+
+    /// Reads a row with `columns`.
     init(row: PostgresRow) throws {
         id = try row.decode("membership_id", as: String.self)
         userID = try row.decode("user_id", as: String.self)

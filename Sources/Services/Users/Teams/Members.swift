@@ -11,7 +11,7 @@ struct Members: Sendable {
     func all(of teamID: String, for userID: String) async throws -> [Member] {
         let members = try await database.query(
             """
-            SELECT memberships.*, users.first_name, users.last_name, users.picture, users.email
+            SELECT \(sql: Member.columns)
             FROM memberships JOIN users ON users.user_id = memberships.user_id
             WHERE team_id = \(teamID)
               AND EXISTS (SELECT 1 FROM memberships own WHERE own.team_id = \(teamID) AND own.user_id = \(userID))
@@ -73,7 +73,7 @@ struct Members: Sendable {
                   updated_at = GREATEST(
                     clock_timestamp() AT TIME ZONE 'utc', memberships.updated_at + interval '1 microsecond')
                 FROM users WHERE membership_id = \(membershipID) AND users.user_id = memberships.user_id
-                RETURNING memberships.*, users.first_name, users.last_name, users.picture, users.email
+                RETURNING \(sql: Member.columns)
                 """)
             guard let row = rows.first else { throw RequestError.notFound("membership") }
             let changed = try Member(row: row)
@@ -100,7 +100,7 @@ struct Members: Sendable {
     ) async throws -> Member {
         let rows = try await transaction.query(
             """
-            SELECT memberships.*, users.first_name, users.last_name, users.picture, users.email
+            SELECT \(sql: Member.columns)
             FROM memberships JOIN users ON users.user_id = memberships.user_id
             WHERE membership_id = \(membershipID) AND team_id = \(teamID)
             """)

@@ -23,7 +23,12 @@ extension Team: JSONRepresentable {
 }
 
 extension Team {
-    /// Reads a row with all columns of `teams`.
+    /// The columns of `teams` that `init(row:)` reads.
+    static let columns: PostgresFragment = """
+        teams.team_id, teams.name, teams.user_id, teams.updated_at, teams.created_at
+        """
+
+    /// Reads a row with `columns`.
     init(row: PostgresRow) throws {
         id = try row.decode("team_id", as: String.self)
         name = try row.decode("name", as: String.self)

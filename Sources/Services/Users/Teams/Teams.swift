@@ -22,14 +22,14 @@ struct Teams: Sendable {
                 team AS (
                   INSERT INTO teams (team_id, user_id, name, created_at, updated_at)
                   SELECT \(teamID), user_id, \(new.name), \(project.nextTeamChange), \(project.nextTeamChange)
-                  FROM creator RETURNING *),
+                  FROM creator RETURNING \(sql: Team.columns)),
                 membership AS (
                   INSERT INTO memberships (membership_id, user_id, team_id, role, created_at, updated_at)
                   SELECT \(membershipID), user_id, team_id, 'administrator', created_at, created_at FROM team),
                 copy AS (
                   UPDATE projects SET team_id = team.team_id, team_updated_at = team.created_at FROM team
                   WHERE project_id = \(new.projectID))
-                SELECT * FROM team
+                SELECT team_id, name, user_id, updated_at, created_at FROM team
                 """)
             guard let row = rows.first else { throw RequestError.notFound("user") }
             let team = try Team(row: row)
@@ -75,7 +75,7 @@ struct Teams: Sendable {
     func all(of userID: String) async throws -> [Team] {
         try await database.query(
             """
-            SELECT teams.* FROM teams JOIN memberships USING (team_id) WHERE memberships.user_id = \(userID)
+            SELECT \(sql: Team.columns) FROM teams JOIN memberships USING (team_id) WHERE memberships.user_id = \(userID)
             ORDER BY teams.created_at, teams.team_id
             """
         ).map(Team.init(row:))
@@ -83,17 +83,19 @@ struct Teams: Sendable {
 
     /// A team, for a member or for somebody with an open invite.
     ///
-    /// - Throws: `RequestError` 404 for everybody else.
+    /// - Throws: `RequestError` 404 for everybody else, 403 when the invite is for an address that is not verified.
     func find(_ id: String, for userID: String) async throws -> Team {
         let rows = try await database.query(
             """
-            SELECT * FROM teams WHERE team_id = \(id) AND (
-              EXISTS (SELECT 1 FROM memberships WHERE team_id = \(id) AND user_id = \(userID))
-              OR EXISTS (
-                SELECT 1 FROM invites WHERE team_id = \(id) AND user_id = \(userID) AND NOT accepted
-                  AND declined_at IS NULL AND expiration > clock_timestamp() AT TIME ZONE 'utc'))
+            SELECT \(sql: Team.columns), membership_id IS NOT NULL OR users.email_verified AS is_open
+            FROM teams JOIN users ON users.user_id = \(userID)
+              LEFT JOIN memberships ON memberships.team_id = teams.team_id AND memberships.user_id = users.user_id
+            WHERE teams.team_id = \(id) AND (membership_id IS NOT NULL OR EXISTS (
+              SELECT 1 FROM invites WHERE invites.team_id = teams.team_id AND invites.user_id = users.user_id
+                AND NOT accepted AND declined_at IS NULL AND expiration > \(sql: .now)))
             """)
         guard let row = rows.first else { throw RequestError.notFound("team") }
+        guard try row.decode("is_open", as: Bool.self) else { throw Accounts.addressIsNotVerified }
         return try Team(row: row)
     }
 }

@@ -13,8 +13,8 @@ import Testing
     private func seed(_ outside: Outside) async throws {
         try await outside.database.sql(
             """
-            INSERT INTO users (user_id, auth0_id, email) VALUES ('\(Self.ann.userID)', 'auth0|ann', 'ann@x.io'),
-              ('b', 'auth0|bob', 'Bob@x.io');
+            INSERT INTO users (user_id, auth0_id, email, email_verified) VALUES
+              ('\(Self.ann.userID)', 'auth0|ann', 'ann@x.io', TRUE), ('b', 'auth0|bob', 'Bob@x.io', TRUE);
             INSERT INTO teams (team_id, user_id, name) VALUES ('\(Self.team)', '\(Self.ann.userID)', 'Team');
             INSERT INTO memberships (membership_id, user_id, team_id, role)
               VALUES ('m', '\(Self.ann.userID)', '\(Self.team)', 'administrator')
@@ -76,6 +76,30 @@ import Testing
                 #expect(mail.link == outside.auth.with { $0.tickets[mail.to] }.map { $0 + "invite" })
             }
             #expect(outside.mail.mails.count == 2)
+        }
+    }
+
+    @Test(
+        "an account that has never proved its address gets a ticket again; one that has since, the plain link"
+    )
+    func neverVerified() async throws {
+        try await Outside.run { outside, clients in
+            try await seed(outside)
+            try await invite(outside, "new@x.io")
+            try await clients.worker.workOff()
+            let first = outside.auth.with { $0.tickets["new@x.io"] }
+            try await invite(outside, "new@x.io")
+            try await clients.worker.workOff()
+            let second = outside.auth.with { $0.tickets["new@x.io"] }
+            #expect(first != second)
+            #expect(outside.mail.mails.map(\.link) == [first, second].map { ($0 ?? "") + "invite" })
+            #expect(outside.auth.count("POST /api/v2/users") == 1)
+            let id = try #require(outside.auth.account(email: "new@x.io")?.id)
+            outside.auth.with { $0.accounts[id]?.isVerified = true }
+            try await invite(outside, "new@x.io")
+            try await clients.worker.workOff()
+            #expect(outside.mail.mails.last?.link == Outside.frontEnd)
+            #expect(outside.auth.complaints.isEmpty)
         }
     }
 

@@ -29,9 +29,10 @@ struct UsersTest: Sendable {
         let database = try await TestDatabase.make("Users")
         try await database.sql(
             """
-            INSERT INTO users (user_id, auth0_id, email, first_name) VALUES
-              ('\(ann)', 'auth0|\(ann)', 'ann@x.io', 'Ann'), ('\(bob)', 'auth0|\(bob)', 'bob@x.io', 'Bob'),
-              ('\(cid)', 'auth0|\(cid)', 'cid@x.io', NULL);
+            INSERT INTO users (user_id, auth0_id, email, email_verified, first_name) VALUES
+              ('\(ann)', 'auth0|\(ann)', 'ann@x.io', TRUE, 'Ann'),
+              ('\(bob)', 'auth0|\(bob)', 'bob@x.io', TRUE, 'Bob'),
+              ('\(cid)', 'auth0|\(cid)', 'cid@x.io', TRUE, NULL);
             INSERT INTO projects (project_id, name, prefix, description, user_id, team_id, column_order, team_updated_at)
               VALUES ('\(project)', 'Testing', 'Tes-', '', '\(ann)', '', '{column-1}', '2021-05-16 20:36:42')
             """)
