@@ -113,7 +113,8 @@ let package = Package(
         .target(
             name: "UsersService",
             dependencies: [
-                "ServicesCore", "BrokerProtocol", "Postgres", httpClient, logging, nioCore, nioHTTP1,
+                "BrokerClient", "ServicesCore", "BrokerProtocol", "Postgres", httpClient, logging, nioCore,
+                nioHTTP1,
             ],
             path: "Sources/Services/Users",
             exclude: ["Command", "Migrations"], resources: [.embedInCode("openapi.yaml")],

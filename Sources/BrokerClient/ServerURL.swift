@@ -81,12 +81,18 @@ public struct ServerURL: Hashable, Sendable {
         for part in text.split(separator: ",") {
             urls.append(try ServerURL(String(part.trimmingBlanks)))
         }
-        guard !urls.isEmpty else { throw .invalidURL(text, reason: "it is empty") }
+        guard !urls.isEmpty else { throw .invalidURL(redactedList(text), reason: "it is empty") }
         return urls
     }
 
     /// `host:port`, as errors name the server.
     var address: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+
+    /// A list as people may see it: each address without what stands before its `@`, blanks and all else as it was.
+    public static func redactedList(_ text: String) -> String {
+        text.split(separator: ",", omittingEmptySubsequences: false).map { redacted(String($0)) }
+            .joined(separator: ",")
+    }
 
     /// The text without what stands before the `@`.
     static func redacted(_ text: String) -> String {

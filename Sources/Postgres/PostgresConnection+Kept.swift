@@ -13,28 +13,42 @@ extension PostgresConnection {
     /// once. For statements whose text does not vary; with the text of each value in it, the limit would soon be used up,
     /// and further ones run as `query` runs them.
     ///
-    /// - Throws: As `query(_:timeout:)`.
+    /// When tables have changed under the statements that are kept, all of them are prepared anew: outside of a transaction
+    /// at once; in one, which the server has given up by then, when it is run again (`withTransaction`, `attempts`).
+    ///
+    /// - Throws: As `query(_:timeout:)`; `.statementOutdated` in a transaction.
     @discardableResult
     nonisolated(nonsending)
         public func queryKept(_ query: PostgresQuery, timeout: Duration? = nil) async throws -> PostgresResult
+    {
+        do {
+            return try await queryKeptOnce(query, timeout: timeout)
+        } catch let error as PostgresError where error.code == .statementOutdated {
+            // The others are as old as this one. The server keeps its side of them until the connection ends.
+            session.withLock { session.kept.removeAll() }
+            guard transactionStatus == .idle else { throw error }
+            return try await queryKeptOnce(query, timeout: timeout)
+        }
+    }
+
+    nonisolated(nonsending)
+        private func queryKeptOnce(_ query: PostgresQuery, timeout: Duration?) async throws -> PostgresResult
     {
         let key = KeptStatement(sql: query.sql, types: query.parameters.map(\.typeOID))
         let (known, isFull) = session.withLock {
             (session.kept[key], session.kept.count >= Self.keptStatementLimit)
         }
         if known == nil, isFull { return try await self.query(query, timeout: timeout) }
-        let statement: PostgresPreparedStatement
-        if let known {
-            statement = known
-        } else {
-            statement = try await prepare(query.sql, types: key.types)
+        guard let known else {
+            let statement = try await prepare(query.sql, types: key.types)
             session.withLock { session.kept[key] = statement }
+            return try await self.query(statement, query.parameters, timeout: timeout)
         }
         do {
-            return try await self.query(statement, query.parameters, timeout: timeout)
-        } catch let error as PostgresError where error.sqlState == "0A000" || error.sqlState == "26000" {
-            // The tables have changed under it, or somebody has dropped it: the next use prepares it anew.
-            session.withLock { session.kept[key] = nil }
+            return try await self.query(known, query.parameters, timeout: timeout)
+        } catch var error as PostgresError where error.sqlState == "0A000" || error.sqlState == "26000" {
+            // The type of its rows has changed ("cached plan must not change result type"), or somebody has dropped it.
+            error.code = .statementOutdated
             throw error
         }
     }

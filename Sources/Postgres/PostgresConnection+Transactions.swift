@@ -19,7 +19,7 @@ extension PostgresConnection {
     ///   - isolation: What the transaction sees of others.
     ///   - isReadOnly: Whether writing is refused.
     ///   - attempts: How often the whole body is run when the server reports a serialization failure or a deadlock
-    ///     (SQLSTATE 40001, 40P01). With more than 1 the body must be fit to run again.
+    ///     (SQLSTATE 40001, 40P01), or that a kept statement is outdated. With more than 1 the body must be fit to run again.
     /// - Throws: What `body` throws; `PostgresError` when the commit fails, with the code `.transactionRolledBack`
     ///   when a failed statement was passed over in silence.
     @discardableResult

@@ -13,6 +13,9 @@ public struct PostgresError: Error, Sendable {
         case connectionLost
         /// The statement did not end within its time and was cancelled on the server.
         case timedOut
+        /// A statement that the connection keeps prepared is no longer valid, because tables have changed; the next use
+        /// prepares it anew.
+        case statementOutdated
         /// No connection of the pool became free in time, or too many callers wait already.
         case poolExhausted
         /// The pool was shut down.
@@ -77,8 +80,11 @@ public struct PostgresError: Error, Sendable {
     /// The SQLSTATE of the server's report, for instance `23505`.
     public var sqlState: String? { server?.sqlState }
 
-    /// Whether running the whole transaction again may succeed: a serialization failure or a deadlock.
-    public var isRetryable: Bool { sqlState == "40001" || sqlState == "40P01" }
+    /// Whether running the whole transaction again may succeed: a serialization failure, a deadlock, or a kept statement
+    /// that is no longer valid.
+    public var isRetryable: Bool {
+        sqlState == "40001" || sqlState == "40P01" || code == .statementOutdated
+    }
 }
 
 extension PostgresError: CustomStringConvertible {

@@ -104,6 +104,17 @@ struct SettingsTests {
         #expect(text.contains("db-password=[REDACTED]"))
         #expect(!text.contains("tiger"))
         #expect(!"\(configuration.database)".contains("tiger"))
+        let urls = [
+            "API_NATS_URL": "nats://ann:tiger@one:4222, tiger@two",
+            "API_WEB_AUTH_BASE_URL": "https://ann:tiger@idp/",
+        ]
+        let shown = try self.configuration(urls).settings.maskedText
+        #expect(shown.contains("nats-url=nats://[REDACTED]@one:4222,[REDACTED]@two"))
+        #expect(shown.contains("web-auth-base-url=https://[REDACTED]@idp/"))
+        let lines = problems([
+            "API_NATS_URL": "nats://ann:tiger@one:99999", "API_WEB_AUTH_BASE_URL": "ftp://ann:tiger@idp",
+        ])
+        #expect(lines.count == 2 && !(lines.joined() + shown).contains("tiger"))
     }
 
     @Test("of fail points need a second word, and a name that is one")

@@ -44,11 +44,11 @@ public enum CoreSettings {
     /// The issuer's keys.
     public static let authKeysURL = Setting(
         "web-auth-jwks-url", default: "", "the issuer's keys (default {base URL}/.well-known/jwks.json)",
-        problem: urlProblem)
+        shown: ServerURL.redactedList, problem: urlProblem)
     /// The tenant's base URL.
     public static let authBaseURL = Setting(
         "web-auth-base-url", default: "", "base URL of the tenant (default https://{domain})",
-        problem: urlProblem)
+        shown: ServerURL.redactedList, problem: urlProblem)
     /// The database's user.
     public static let databaseUser = Setting("db-user", default: "postgres", "database user")
     /// Its password.
@@ -70,7 +70,7 @@ public enum CoreSettings {
         "db-timeout", default: Duration.seconds(5), "time for a statement", problem: positiveProblem)
     /// The broker.
     public static let natsURL = Setting(
-        "nats-url", default: "nats://", "address of the broker",
+        "nats-url", default: "nats://", "address of the broker", shown: ServerURL.redactedList,
         problem: { text in
             if text == "nats://" { return nil }
             do throws(ClientError) {
@@ -119,7 +119,7 @@ public enum CoreSettings {
     /// Says what is wrong with a base URL; an empty one is derived.
     @Sendable public static func urlProblem(_ text: String) -> String? {
         if text.isEmpty || text.hasPrefix("https://") || text.hasPrefix("http://") { return nil }
-        return "an http:// or https:// URL is wanted, not \"\(text)\""
+        return "an http:// or https:// URL is wanted, not \"\(ServerURL.redactedList(text))\""
     }
 
     /// Says what is wrong with a length of time that must be positive.

@@ -18,19 +18,23 @@ public struct Setting<Value: FlagValue>: Sendable {
     public let isMandatory: Bool
     /// One line for `--help`.
     public let usage: String
+    /// How a value is shown that may hold a secret beside what is none, for instance a URL with a password; nil as it is.
+    public let shown: (@Sendable (Value) -> String)?
     /// Says what is wrong with a value; nil when nothing is.
     public let problem: @Sendable (Value) -> String?
 
     /// A setting.
     public init(
         _ name: String, default defaultValue: Value, isSecret: Bool = false, isMandatory: Bool = false,
-        _ usage: String, problem: @escaping @Sendable (Value) -> String? = { _ in nil }
+        _ usage: String, shown: (@Sendable (Value) -> String)? = nil,
+        problem: @escaping @Sendable (Value) -> String? = { _ in nil }
     ) {
         self.name = name
         self.defaultValue = defaultValue
         self.isSecret = isSecret
         self.isMandatory = isMandatory
         self.usage = usage
+        self.shown = shown
         self.problem = problem
     }
 
@@ -56,17 +60,19 @@ public struct SettingReader: Sendable {
     let parse: @Sendable (String) -> FlagReading
     let defaultValue: any FlagValue
     let problem: @Sendable (any FlagValue) -> String?
+    let shown: @Sendable (any FlagValue) -> String
 }
 
 extension Setting: SettingDefinition {
     /// As the protocol says.
     public func define(in flags: inout FlagSet) -> SettingReader {
         let flag = flags.define(name, default: defaultValue, "\(usage) [\(variable)]")
-        let problem = problem
+        let (problem, shown) = (problem, shown)
         return SettingReader(
             variable: variable, isSecret: isSecret, isMandatory: isMandatory,
             given: { $0.isGiven(flag) ? $0[flag] : nil }, parse: { Value.read($0) },
             defaultValue: defaultValue,
-            problem: { value in (value as? Value).flatMap(problem) })
+            problem: { value in (value as? Value).flatMap(problem) },
+            shown: { value in (value as? Value).flatMap { shown?($0) } ?? value.flagText })
     }
 }

@@ -10,6 +10,7 @@ public struct Settings: Sendable {
 
     private var values: [String: any FlagValue] = [:]
     private var secrets: Set<String> = []
+    private var shown: [String: String] = [:]
     private var order: [String] = []
     /// The words of the command line that are no flags.
     public private(set) var arguments: [String] = []
@@ -64,6 +65,7 @@ public struct Settings: Sendable {
             }
             if let problem = reader.problem(value) { problems.append("\(place): \(problem)") }
             values[name] = value
+            shown[name] = reader.shown(value)
             order.append(name)
             if reader.isSecret { secrets.insert(name) }
         }
@@ -81,7 +83,7 @@ public struct Settings: Sendable {
     /// Every setting with its value, secrets masked, in the order of definition.
     public var masked: [(name: String, value: String)] {
         order.map { name in
-            let text = values[name]?.flagText ?? ""
+            let text = shown[name] ?? ""
             return (name, secrets.contains(name) && !text.isEmpty && text != "none" ? "[REDACTED]" : text)
         }
     }

@@ -1,3 +1,4 @@
+import BrokerClient
 import ServicesCore
 
 /// What the users service is told about Auth0's Management API and SendGrid (services.md 6.5).
@@ -19,7 +20,7 @@ enum OutsideSettings {
     /// SendGrid's base URL.
     static let mailBaseURL = Setting(
         "web-sendgrid-base-url", default: "https://api.sendgrid.com", "base URL of SendGrid",
-        problem: CoreSettings.urlProblem)
+        shown: ServerURL.redactedList, problem: CoreSettings.urlProblem)
 
     /// All of them.
     static let all: [any SettingDefinition] = [clientID, clientSecret, audience, mailKey, mailBaseURL]
