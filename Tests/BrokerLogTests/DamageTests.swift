@@ -67,6 +67,46 @@ struct DamageTests {
         #expect(file.log.payloads(of: channel) == ["two"] && !file.log.recovery.damage.isEmpty)
     }
 
+    @Test("the only file of a journal keeps its messages when its header is gone, and says so")
+    func onlyFile() throws {
+        let file = try FileLog()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        file.settle()
+        try frames(file, ["one", "two"], to: channel)
+        let path = try #require(file.journal.first)
+        var content = try #require(file.disk.content(path))
+        content.replaceSubrange(0..<4096, with: repeatElement(0, count: 4096))
+        file.disk.overwrite(path, with: content)
+        for _ in 0..<2 {
+            try file.reopen(after: .process)
+            #expect(file.log.payloads(of: channel) == ["one", "two"])
+            #expect(file.log.recovery.damage.map(\.file) == [String(path.dropFirst(6))])
+        }
+        try frames(file, ["three"], to: channel)
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: channel) == ["one", "two", "three"])
+    }
+
+    @Test("a first frame whose header a crash tore was never acknowledged: it is cut, and is no damage")
+    func tornFirstHeader() throws {
+        let file = try FileLog()
+        _ = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        file.settle()
+        let path = try #require(file.journal.first)
+        var content = try #require(file.disk.content(path))
+        content.replaceSubrange(0..<4096, with: repeatElement(0, count: 4096))
+        file.disk.overwrite(path, with: content)
+        for _ in 0..<2 {
+            try file.reopen(after: .process)
+            #expect(file.log.channels.isEmpty && file.log.recovery.damage.isEmpty)
+            #expect(file.log.recovery.cutTail != nil)
+        }
+        let channel = try file.log.createChannel(named: bytes("b"), limits: ChannelLimits())
+        try frames(file, ["one"], to: channel)
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: channel) == ["one"] && file.log.recovery.damage.isEmpty)
+    }
+
     @Test("an unsealed segment that is missing, short or another's is named at opening")
     func unsealedSegment() throws {
         let file = try FileLog()

@@ -43,6 +43,22 @@ struct DamagedStore {
         regions = Region.all(files)
     }
 
+    /// A store that has come to one journal file and nothing else.
+    init(oneJournalFile seed: UInt64) throws {
+        let run = try Simulation(seed: seed)
+        let names = try ["first", "second"].map { try run.createChannel(named: $0) }
+        try run.commit()
+        for size in [30, 10, 40] {
+            for id in names { try run.append(2, of: size, to: id) }
+            run.appendState()
+            try run.commit()
+        }
+        run.disk.crash(.dropAll)
+        whole = run
+        files = run.disk.everything()
+        regions = Region.all(files)
+    }
+
     /// A copy that damage is done to.
     func copy(_ seed: UInt64) throws -> Simulation {
         let run = try Simulation(copying: whole, seed: seed)
@@ -148,9 +164,11 @@ final class DamageTests {
         }
     }
 
-    @Test("files emptied, missing, swapped, zeroed in part, unreadable in part, or of an older copy")
-    func files() throws {
-        let store = try DamagedStore(seed: 3)
+    @Test(
+        "files emptied, missing, swapped, zeroed in part, unreadable in part, or of an older copy",
+        arguments: [false, true])
+    func files(isOneJournalFile: Bool) throws {
+        let store = try isOneJournalFile ? DamagedStore(oneJournalFile: 3) : DamagedStore(seed: 3)
         var cases = 0
         func damaged(
             _ what: String, _ damaged: [Region], mustNotice: Bool = true, allowsCut: Bool = false,
@@ -198,12 +216,18 @@ final class DamageTests {
             let regions = store.regions.filter { $0.file == path }
             let isNeeded = regions.contains(where: store.isNeeded)
             let isSegment = path.hasSuffix(".seg")
-            try damaged("\(path) emptied", regions, mustNotice: isNeeded, atOpening: isSegment) {
+            // Of a store that is one file nothing is left to tell that it was there.
+            let mayVanish = isOneJournalFile
+            try damaged(
+                "\(path) emptied", regions, mustNotice: isNeeded && !mayVanish, allowsCut: mayVanish,
+                atOpening: isSegment
+            ) {
                 $0.disk.overwrite(path, with: [])
             }
             // Without the newest checkpoint the one before and the journal tell everything.
             try damaged(
-                "\(path) missing", regions, mustNotice: isNeeded && !path.hasSuffix(".checkpoint"),
+                "\(path) missing", regions,
+                mustNotice: isNeeded && !path.hasSuffix(".checkpoint") && !mayVanish, allowsCut: mayVanish,
                 atOpening: isSegment
             ) {
                 try $0.disk.remove(path)
@@ -212,7 +236,7 @@ final class DamageTests {
                 let range = start..<min(start + 4096, bytes.count)
                 let touched = store.touched(path, range)
                 if touched.isEmpty { continue }
-                let needed = touched.contains(where: store.isNeeded)
+                let needed = touched.contains(where: store.isNeeded) || (isOneJournalFile && start == 0)
                 // The last frame may be gone without a trace.
                 let isEnd =
                     path == newestJournal

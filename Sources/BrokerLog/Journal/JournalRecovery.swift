@@ -82,6 +82,7 @@ struct JournalRecovery {
             }
             offset = JournalFileHeader.pageSize
         }
+        if try !beginsHeadless(at: offset) { index = files.count }
         while index < files.count {
             if let next = continuation(after: index) {
                 index = next
@@ -176,7 +177,24 @@ struct JournalRecovery {
         guard head.count == JournalFrame.headerSize, let frame = unsafe JournalFrame(header: head.base) else {
             return false
         }
-        return frame.generation > generation && generation > 0
+        return frame.generation > generation
+    }
+
+    /// Whether reading may begin where the first file has no readable header: it may, and the header is damage, if a
+    /// checkpoint or a frame says that something in the file was synced. If nothing does, a crash tore the header, and
+    /// the file is cut as a whole.
+    private mutating func beginsHeadless(at offset: Int) throws(FileError) -> Bool {
+        guard let first = files.first, first.header == nil, !startsAfterDamage, continuation(after: 0) == nil
+        else { return true }
+        if first.number != place.file, try search(from: 0, offset: offset).known <= covered {
+            noteCut(try load(0), 0, offset)
+            return false
+        }
+        damage.append(
+            Damage(
+                file: name(first.number), offset: 0,
+                reason: "both copies of the file's header are damaged; its frames are whole"))
+        return true
     }
 
     /// The file without a readable header whose first frame follows what was taken in.
@@ -302,6 +320,8 @@ struct JournalRecovery {
         for index in files.indices.dropFirst(start) {
             let bytes = try load(index)
             let limit = bound(index)
+            // A file is not begun before what it continues is synced.
+            if index > start { known = max(known, files[index].header?.previousPosition ?? 0) }
             var offset = index == start ? offset : JournalFileHeader.pageSize
             while offset + JournalFrame.headerSize <= bytes.count {
                 if let frame = wholeFrame(bytes, at: offset, in: index), frame.firstPosition > position,
