@@ -113,6 +113,7 @@ extension Log {
         }
         unsafe hot.pointee.chunkRecords += 1
         unsafe hot.pointee.nextPosition = position + 1
+        lastControl = position
         return LogPosition(rawValue: position)
     }
 

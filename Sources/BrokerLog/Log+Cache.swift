@@ -52,12 +52,13 @@ extension Log {
     /// Takes in what the background thread did.
     func takeBackgroundResults() {
         guard let disk else { return }
-        let (results, full) = disk.background.takeResults()
-        disk.fullReason = full
+        let (results, full, keptBytes) = disk.background.takeResults()
         defer {
-            // What waits must fit into the space kept back, or nothing that gives space could be done.
-            let most = min(configuration.segmentBytes, 2 * disk.files.nextBytes) / 2
-            unsafe hot.pointee.isFull = full != nil && disk.unwrittenBytes > most
+            // What waits must fit into the space kept back, or nothing that gives space could be done. That it is tried
+            // again gives no space: what has waited must have gone.
+            let isFull = unsafe (full != nil || hot.pointee.isFull) && disk.unwrittenBytes > keptBytes / 2
+            unsafe hot.pointee.isFull = isFull
+            disk.fullReason = full ?? (isFull ? disk.fullReason : nil)
         }
         for result in results {
             switch result {
@@ -66,7 +67,11 @@ extension Log {
             case .written(let channel, let summary, let location):
                 disk.unwrittenBytes -= Int(summary.rawSize)
                 if let state = states[Int(channel)] { wasWritten(state, summary, location) }
+            case .lost(let channel, let segment):
+                if let state = states[Int(channel)] { setAsideBlocks(of: state, inSegment: segment) }
             case .checkpoint(let position):
+                // Of files that went since the one before no space comes back while a reader has them open.
+                disk.readers.closeFiles()
                 disk.checkpointRuns = false
                 disk.checkpointPosition = position
                 disk.synced = max(disk.synced, position)
@@ -220,6 +225,8 @@ extension Log {
             state.index[position].loading = false
         }
         news.readsFinished = true
+        // What was read at the old place will not be taken in.
+        resumeTrim(of: state)
     }
 
     private func dropSegments(of state: ChannelState, below first: UInt64, _ disk: Disk) {
@@ -287,10 +294,31 @@ extension Log {
         case .unavailable: recoveryLacks = recoveryReader != nil
         case .damaged(let reason): setAside(state, position, reason)
         }
-        if state.trimWaits {
-            state.trimWaits = false
-            applyLimits(to: state)
+        resumeTrim(of: state)
+    }
+
+    /// Goes on with what waited for the front block.
+    private func resumeTrim(of state: ChannelState) {
+        guard state.trimWaits else { return }
+        state.trimWaits = false
+        applyLimits(to: state)
+    }
+
+    /// A segment is gone while the broker runs: its messages are lost, those among them that are still in memory too,
+    /// because the next start will not have them.
+    private func setAsideBlocks(of state: ChannelState, inSegment segment: UInt64) {
+        var position = 0
+        while position < state.index.count {
+            let entry = state.index[position]
+            if entry.location?.segment == segment {
+                if let disk { uncount(entry, disk) }
+                setAside(state, position, "the file is missing")
+            } else {
+                position += 1
+            }
         }
+        news.readsFinished = true
+        resumeTrim(of: state)
     }
 
     /// Takes a damaged block out of the index: its messages are lost, and readers go on behind them.

@@ -69,21 +69,10 @@ extension Log {
     /// was given before: a consumer remembers more than this store holds (it was restored from an older
     /// copy, or damaged). Called before anything is appended to the channel.
     public func raiseNextSequence(of channel: ChannelID, above sequence: UInt64) {
-        guard let state = state(channel), sequence > state.durableSequence,
+        guard let state = state(channel), sequence < .max,
             unsafe state.hot.pointee.nextSequence == state.durableSequence + 1
         else { return }
-        let isEmpty = state.messages == 0
-        if unsafe state.hot.pointee.count > 0 {
-            let sealed = BlockEntry(summary: state.openSummary(), location: nil, storage: state.openStorage)
-            state.index.append(sealed)
-            blockSealed(sealed, of: state)
-        }
-        state.setOpen(
-            BlockStorage(capacity: ChannelState.smallestBlock), firstSequence: sequence + 1, count: 0,
-            bytes: 0)
-        unsafe state.hot.pointee.nextSequence = sequence + 1
-        state.durableSequence = sequence
-        if isEmpty { state.firstSequence = sequence + 1 }
+        raise(state, to: sequence + 1)
     }
 
     func state(_ channel: ChannelID) -> ChannelState? {

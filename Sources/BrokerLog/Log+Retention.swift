@@ -25,7 +25,10 @@ extension Log {
         guard let state = state(channel) else { throw .unknownChannel }
         if let closedReason { throw .closed(reason: closedReason) }
         let first = min(first, state.durableSequence + 1)
-        guard first > state.firstSequence else { return .purged(messages: 0, durable) }
+        // What took them before may not be durable yet.
+        guard first > state.firstSequence else {
+            return .purged(messages: 0, LogPosition(rawValue: lastControl))
+        }
         // Exact bytes need the block that goes in part.
         let front = state.index.firstIndex(reaching: first)
         if front < state.index.count, state.index[front].summary.firstSequence < first,

@@ -41,6 +41,8 @@ public final class Log {
 
     /// Everything at or below it is on disk (file storage, `.always`: its `fdatasync` returned).
     public internal(set) var durable = LogPosition.start
+    /// Position of the last record appended that is not a message.
+    var lastControl: UInt64 = 0
     var news = LogNews()
     /// Why the log is closed for writing; nil while it is open.
     public internal(set) var closedReason: String?

@@ -30,7 +30,8 @@ public enum ReadOutcome {
 
 /// The answer of `Log.purge`.
 public enum PurgeOutcome: Equatable, Sendable {
-    /// So many messages are gone, for good once the log is durable up to the position.
+    /// So many messages are gone; they and those that were gone before, for good once the log is durable up to the
+    /// position.
     case purged(messages: Int, LogPosition)
     /// Nothing was done: a block is being read; ask again when `poll()` says `readsFinished`.
     case loading

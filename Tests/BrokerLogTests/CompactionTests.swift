@@ -185,4 +185,57 @@ struct CompactionTests {
         _ = file.log.poll()
         try expect(file, channel, from: 280, to: 450)
     }
+
+    /// Purges below `first`, reading what that needs.
+    private func purge(_ file: FileLog, _ channel: ChannelID, below first: UInt64) throws {
+        while try file.log.purge(channel, below: first) == .loading {
+            while file.log.stepReader() {}
+            _ = file.log.poll()
+        }
+        file.log.submit()
+        while file.log.stepCommit() {}
+        _ = file.log.poll()
+    }
+
+    @Test("limits that wait for a block are applied when it moves while it is read")
+    func waitingTrim() throws {
+        let file = try store { $0.segmentBytes = 300_000 }
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        try fill(file, channel, 0..<450)
+        file.checkpoint()
+        try purge(file, channel, below: 280)
+        file.log.setLimits(ChannelLimits(maxMessages: 155), of: channel)
+        let first = try #require(file.log.info(of: channel)?.firstSequence)
+        #expect(first < 296, "the block at the edge is on the disk only")
+        while file.log.stepBackground() {}
+        _ = file.log.poll()
+        for _ in 0..<2 {
+            while file.log.stepReader() {}
+            _ = file.log.poll()
+        }
+        #expect(file.log.info(of: channel)?.firstSequence == 296)
+    }
+
+    @Test("files that a rewrite replaced are not kept open: their space comes back")
+    func closesFiles() throws {
+        let file = try store { $0.segmentBytes = 300_000 }
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        try fill(file, channel, 0..<450)
+        file.checkpoint()
+        try expect(file, channel, from: 1, to: 450)
+        try purge(file, channel, below: 280)
+        // Read from the old file once more, while that is about to be replaced.
+        _ = file.log.read(channel, at: 292)
+        while file.log.stepReader() {}
+        file.settle()
+        for round in 0..<2 {
+            try fill(file, channel, (450 + round)..<(451 + round))
+            file.checkpoint()
+            while file.log.stepReader() {}
+        }
+        let named = file.disk.everything()
+        let open = file.disk.state.withLock { $0.descriptors.values.map(\.path) }
+        #expect(open.allSatisfy { named[$0] != nil }, "\(open)")
+        try expect(file, channel, from: 280, to: 452)
+    }
 }

@@ -188,6 +188,86 @@ struct DamageTests {
         #expect(file.log.payloads(of: kept).last == "again" && file.log.recovery.damage.isEmpty)
     }
 
+    @Test("messages are refused until what waits for a full disk has gone, however often it is tried again")
+    func staysFull() throws {
+        let file = try FileLog {
+            $0.segmentBytes = 200_000
+            $0.journalSizeBytes = 64 << 20
+        }
+        let kept = try file.log.createChannel(named: bytes("kept"), limits: ChannelLimits())
+        let gone = try file.log.createChannel(named: bytes("gone"), limits: ChannelLimits())
+        for index in 0..<20 {
+            try file.log.append(noise(30_000, seed: UInt64(index)), to: gone)
+            file.settle()
+        }
+        file.checkpoint()
+        file.disk.capacity = file.disk.everything().values.reduce(0) { $0 + $1.count }
+        var taken = 0
+        for index in 0..<200 {
+            // The retry of every second, between the failures of the background.
+            file.log.expire(now: 2_000)
+            _ = file.log.poll()
+            do throws(AppendRefused) {
+                _ = try append(noise(30_000, seed: UInt64(index)), file.log, kept)
+                taken += 1
+            } catch {
+                #expect("\(error)".contains("space left"), "\(error)")
+            }
+            file.settle()
+        }
+        #expect(taken > 0 && taken * 30_000 < file.configuration.segmentBytes, "\(taken)")
+        try file.log.deleteChannel(gone)
+        for _ in 0..<3 {
+            file.settle()
+            file.log.expire(now: 2_000)
+        }
+        file.settle()
+        #expect(try file.log.append("again", to: kept).sequence == UInt64(taken + 1))
+        file.settle()
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: kept).count == taken + 1 && file.log.recovery.damage.isEmpty)
+    }
+
+    @Test(
+        "an unsealed segment that vanishes costs its messages, which are named, and none that come later",
+        arguments: [false, true])
+    func vanishedSegment(whileRunning: Bool) throws {
+        let file = try FileLog()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        let other = try file.log.createChannel(named: bytes("b"), limits: ChannelLimits())
+        let texts = (0..<24).map { noise(16_000, seed: UInt64($0)) }
+        for text in texts[..<12] { try file.log.append(text, to: channel) }
+        file.settle()
+        file.checkpoint()
+        let path = "/data/channels/\(channel.rawValue)/00000000000000000001.seg"
+        if whileRunning { try file.reopen(after: .process) }
+        try file.disk.remove(path)
+        try file.disk.syncAll("/")
+        if !whileRunning { try file.reopen(after: .process) }
+        try file.log.append("other", to: other)
+        for text in texts[12...] { try file.log.append(text, to: channel) }
+        file.settle()
+        let lost = try #require(file.log.info(of: channel)?.damage.first)
+        #expect(lost.lowerBound == 1 && lost.upperBound < 13)
+        #expect(file.log.statistics.damage.contains { $0.file == String(path.dropFirst(6)) })
+        #expect(file.log.statistics.closedReason == nil && file.log.statistics.segments == 2)
+        let rest = ["-"] + texts.dropFirst(Int(lost.upperBound))
+        #expect(file.log.payloads(of: channel) == rest)
+        for _ in 0..<2 {
+            let info = file.log.info(of: channel)
+            #expect(info?.messages == 24 - Int(lost.upperBound))
+            file.checkpoint()
+            #expect(file.log.statistics.checkpoints == 1)
+            try file.reopen(after: .dropAll)
+            #expect(file.log.info(of: channel) == info && file.log.payloads(of: channel) == rest)
+            #expect(file.log.payloads(of: other).first == "other")
+            let named = file.log.recovery.damage.flatMap(\.lost).flatMap { Array($0.sequences) }
+            #expect(Set(named) == Set(lost))
+            try file.log.append("more", to: other)
+            file.settle()
+        }
+    }
+
     private func append(_ text: String, _ log: Log, _ channel: ChannelID) throws(AppendRefused) -> Appended {
         let payload = bytes(text)
         let none = UnsafeRawBufferPointer(start: nil, count: 0)

@@ -104,6 +104,39 @@ struct PurgeTests {
         #expect(file.log.payloads(of: channel, from: 11) == ["11 x"])
     }
 
+    @Test("that is asked for again is not done before the first one is durable")
+    func repeated() throws {
+        let file = try store()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        try fill(file, channel, 0..<10)
+        guard case .purged(9, let position) = try file.log.purge(channel, below: 10) else {
+            Issue.record("it is all in memory")
+            return
+        }
+        #expect(position > file.log.durable)
+        #expect(try file.log.purge(channel, below: 10) == .purged(messages: 0, position))
+        file.settle()
+        #expect(file.log.durable >= position)
+        // Messages that are not durable yet have nothing to do with it.
+        try file.log.append("11", to: channel)
+        #expect(try file.log.purge(channel, below: 10) == .purged(messages: 0, position))
+    }
+
+    @Test("and a sequence that is raised behind it leave nothing that is purged again")
+    func raised() throws {
+        let file = try store()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        try fill(file, channel, 0..<10)
+        #expect(try purge(file, channel, below: .max) == 10)
+        file.log.raiseNextSequence(of: channel, above: 20)
+        #expect(try file.log.append("21", to: channel).sequence == 21)
+        file.settle()
+        #expect(file.log.payloads(of: channel, from: 21) == ["21"])
+        #expect(try purge(file, channel, below: .max) == 1)
+        file.log.raiseNextSequence(of: channel, above: .max)
+        #expect(try file.log.append("22", to: channel).sequence == 22)
+    }
+
     @Test("of a channel that is not there, or in a log that is closed, is refused")
     func refused() throws {
         let file = try store()

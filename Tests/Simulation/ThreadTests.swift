@@ -1,5 +1,6 @@
 import BrokerLog
 import Dispatch
+import Synchronization
 import Testing
 
 @Suite("The log's own threads on a disk that fails", .serialized)
@@ -85,6 +86,47 @@ struct ThreadTests {
         goesOn.signal()
         try durable(run)
         #expect(run.log.bytesInFlight == 0)
+        run.end()
+        try run.reopen(after: .dropAll)
+        run.end()
+    }
+
+    @Test("a journal file that takes long to be made ready holds up nobody")
+    func slowFile() throws {
+        let run = try Simulation(seed: 1) { $0.execution = .threads }
+        let id = try run.createChannel(named: "channel")
+        try run.append(of: 100, to: id)
+        run.log.submit()
+        try durable(run)
+        let (hangs, goesOn) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
+        let isLate = Atomic(false)
+        run.disk.onCall { call, path in
+            // The background zeroes a file that is to be used later.
+            guard call == .open, path.contains("journal") else { return nil }
+            hangs.signal()
+            // A test that waits for ever says less than one that fails.
+            if goesOn.wait(timeout: .now() + .seconds(60)) == .timedOut {
+                isLate.store(true, ordering: .relaxed)
+            }
+            goesOn.signal()
+            return nil
+        }
+        // Half of the first file, and then less than what is left of it.
+        while hangs.wait(timeout: .now()) == .timedOut {
+            try run.append(of: 20_000, to: id)
+            run.log.submit()
+            try durable(run)
+        }
+        for _ in 0..<5 {
+            try run.append(of: 1_000, to: id)
+            run.log.submit()
+            try durable(run)
+            try run.checkContents()
+            #expect(run.log.statistics.journalFileBytes > 0)
+        }
+        let wasLate = isLate.load(ordering: .relaxed)
+        #expect(!wasLate, "the loop or the committer waited for the file")
+        goesOn.signal()
         run.end()
         try run.reopen(after: .dropAll)
         run.end()

@@ -4,11 +4,12 @@ extension FileError {
     /// The disk or a quota is full: what was written before is whole, and trying again later is right.
     public var isNoSpace: Bool { code == ENOSPC || code == EDQUOT }
     /// No sync failed, so nothing that was written before is in doubt, and trying again later is right: the disk is full, or
-    /// a file could not be opened, created or renamed.
+    /// a file could not be opened, created or renamed. A file that is not there will not come back by itself.
     var mayPass: Bool {
         if ["fdatasync", "fsync", "syncfs", "sync", "syncDirectory", "syncAll"].contains(call) {
             return false
         }
+        if isMissing { return false }
         return isNoSpace || ["open", "rename", "unlink", "remove", "mkdir", "makeDirectory"].contains(call)
     }
     /// The disk cannot give back what was written there.

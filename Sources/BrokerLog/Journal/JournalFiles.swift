@@ -2,8 +2,7 @@
 ///
 /// Files are made ready ahead by the background thread: one more than is needed soon stays behind as the
 /// spare for control records (acknowledgements, deletions, limits), which a full disk must not stop. The
-/// committer takes them, and makes one itself only when it is faster than the background. Either works
-/// under the lock.
+/// committer takes them, and makes one itself only when it is faster than the background.
 final class JournalFiles: @unchecked Sendable {
     // Sendable: everything mutable is touched under `monitor`.
 
@@ -30,6 +29,8 @@ final class JournalFiles: @unchecked Sendable {
     private var ready: [Taken] = []
     private var free: [Entry]
     private var totalBytes: Int
+    /// A thread is making a file ready.
+    private var isPreparing = false
 
     /// - Parameters:
     ///   - used: files that recovery may need, oldest first.
@@ -60,22 +61,23 @@ final class JournalFiles: @unchecked Sendable {
     ///
     /// - Throws: the error that kept a file from being made.
     func take(forMessages: Bool) throws(FileError) -> Taken {
-        try monitor.locked { () throws(FileError) in
-            let needed = forMessages ? 2 : 1
-            while ready.count < needed { try prepareOne() }
-            let taken = ready.removeFirst()
-            used.append(Entry(number: taken.number, size: taken.size))
-            return taken
+        while true {
+            let taken = monitor.locked { () -> Taken? in
+                guard ready.count >= (forMessages ? 2 : 1) else { return nil }
+                let taken = ready.removeFirst()
+                used.append(Entry(number: taken.number, size: taken.size))
+                return taken
+            }
+            if let taken { return taken }
+            try prepareOne()
         }
     }
 
     /// Makes files ready up to `count`; one each call, true if there is more to do.
     func prepare(upTo count: Int) throws(FileError) -> Bool {
-        try monitor.locked { () throws(FileError) in
-            guard ready.count < count else { return false }
-            try prepareOne()
-            return ready.count < count
-        }
+        guard needsMore(than: count) else { return false }
+        try prepareOne()
+        return needsMore(than: count)
     }
 
     /// Whether fewer than `count` files are ready.
@@ -97,42 +99,91 @@ final class JournalFiles: @unchecked Sendable {
         }
     }
 
+    // MARK: Making files ready
+
+    /// What is done next so that one more file is ready.
+    private enum Step {
+        /// A file that is smaller than the next one should be goes.
+        case remove(Entry)
+        /// A file that is no longer needed gets the next number; its blocks were written before.
+        case recycle(Entry, as: UInt64)
+        case create(UInt64, size: Int)
+    }
+
+    /// Makes one more file ready, or a step towards it, or waits until another thread did. Nothing of that is done
+    /// under the lock: the loop and the committer ask for numbers meanwhile.
     private func prepareOne() throws(FileError) {
-        while let old = free.popLast() {
-            if old.size >= nextSize {
-                try recycle(old)
-                return
+        guard var step = monitor.locked(nextStep) else { return }
+        do throws(FileError) {
+            let taken = try perform(&step)
+            monitor.locked { finish(step, taken) }
+        } catch {
+            monitor.locked { giveUp(step) }
+            throw error
+        }
+    }
+
+    /// Nil when another thread was at work, and it is done.
+    private func nextStep() -> Step? {
+        if isPreparing {
+            while isPreparing { monitor.wait() }
+            return nil
+        }
+        isPreparing = true
+        if let old = free.popLast() {
+            if old.size < nextSize { return .remove(old) }
+            nextNumber += 1
+            return .recycle(old, as: nextNumber - 1)
+        }
+        nextNumber += 1
+        return .create(nextNumber - 1, size: nextSize)
+    }
+
+    private func finish(_ step: Step, _ taken: Taken?) {
+        switch step {
+        case .remove(let old): totalBytes -= old.size
+        case .recycle(let old, _): if taken == nil { totalBytes -= old.size }
+        case .create(_, let size):
+            totalBytes += size
+            nextSize = min(fullSize, nextSize * 4)
+        }
+        if let taken { ready.append(taken) }
+        isPreparing = false
+        monitor.signal()
+    }
+
+    private func giveUp(_ step: Step) {
+        switch step {
+        case .remove(let old), .recycle(let old, _): free.append(old)
+        case .create: break
+        }
+        isPreparing = false
+        monitor.signal()
+    }
+
+    /// The file that is ready then; nil when none is yet. A file that is missing counts as gone.
+    private func perform(_ step: inout Step) throws(FileError) -> Taken? {
+        do throws(FileError) {
+            switch step {
+            case .remove(let old):
+                try fileSystem.remove(path(old.number))
+                return nil
+            case .recycle(let old, let number):
+                try fileSystem.rename(path(old.number), to: path(number))
+                step = .recycle(Entry(number: number, size: old.size), as: number)
+                try fileSystem.syncDirectory(directory)
+                return Taken(number: number, file: try fileSystem.open(path(number), .write), size: old.size)
+            case .create(let number, let size):
+                return Taken(number: number, file: try create(number, size), size: size)
             }
-            try fileSystem.remove(path(old.number))
-            totalBytes -= old.size
-        }
-        try create()
-    }
-
-    /// Gives a file that is no longer needed the next number; its blocks were written before.
-    private func recycle(_ old: Entry) throws(FileError) {
-        let number = nextNumber
-        do throws(FileError) {
-            try fileSystem.rename(path(old.number), to: path(number))
         } catch {
-            free.append(old)
-            throw error
-        }
-        nextNumber += 1
-        do throws(FileError) {
-            try fileSystem.syncDirectory(directory)
-            ready.append(
-                Taken(number: number, file: try fileSystem.open(path(number), .write), size: old.size))
-        } catch {
-            free.append(Entry(number: number, size: old.size))
-            throw error
+            if case .create = step { throw error }
+            guard error.isMissing else { throw error }
+            return nil
         }
     }
 
-    private func create() throws(FileError) {
-        let size = nextSize
-        let number = nextNumber
-        nextNumber += 1
+    private func create(_ number: UInt64, _ size: Int) throws(FileError) -> OpenFile {
         let file = try fileSystem.open(path(number), .create)
         do throws(FileError) {
             let step = min(size, 1 << 20)
@@ -157,9 +208,7 @@ final class JournalFiles: @unchecked Sendable {
             }
             throw error
         }
-        totalBytes += size
-        nextSize = min(fullSize, nextSize * 4)
-        ready.append(Taken(number: number, file: file, size: size))
+        return file
     }
 
     /// Path of a file.

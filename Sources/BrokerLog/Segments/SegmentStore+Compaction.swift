@@ -29,8 +29,8 @@ extension SegmentStore {
             }
             return try rewrite(front, of: id, from: first)
         } catch {
-            // It only saves space: with a full disk it is for another time.
-            guard error.mayPass else { throw error }
+            // It only saves space: with a full disk it is for another time, and a file that is missing takes none.
+            guard error.mayPass || error.isMissing else { throw error }
             return nil
         }
     }

@@ -77,6 +77,23 @@ final class SegmentStore {
     /// Segment files that exist.
     var count: Int { channels.values.reduce(0) { $0 + $1.sealed.count + ($1.active == nil ? 0 : 1) } }
 
+    /// Puts the active segment, whose file is missing, among the sealed ones: checkpoints go on listing it, so that
+    /// every start names what is lost with it, and the next block begins another. Returns its first sequence; nil when
+    /// the file is there, or nothing was in it.
+    func leaveMissing(_ id: UInt32) throws(FileError) -> UInt64? {
+        guard let active = channels[id]?.active else { return nil }
+        do throws(FileError) {
+            _ = try activeFile(id, active.first)
+            return nil
+        } catch {
+            guard error.isMissing else { throw error }
+        }
+        channels[id]?.active = nil
+        guard !active.blocks.isEmpty else { return nil }
+        channels[id]?.sealed.append(Sealed(active, size: active.size))
+        return active.first
+    }
+
     /// Writes a block behind the channel's last one; not synced. When it throws, nothing counts of it.
     func write(
         _ storage: BlockStorage, _ summary: BlockSummary, channel id: UInt32, compresses: Bool
@@ -158,7 +175,7 @@ final class SegmentStore {
     }
 
     func seal(_ id: UInt32) throws(FileError) {
-        guard let active = channels[id]?.active, let last = active.blocks.last else { return }
+        guard let active = channels[id]?.active, !active.blocks.isEmpty else { return }
         let file = try activeFile(id, active.first)
         if active.needsCut {
             try fileSystem.truncate(file, to: Int(active.size))
@@ -167,12 +184,7 @@ final class SegmentStore {
         let footer = SegmentFile.footer(active.blocks, offset: active.size, channel: id, first: active.first)
         try write(footer, to: file, at: Int(active.size))
         closeFile(id)
-        channels[id]?.sealed.append(
-            Sealed(
-                first: active.first, last: last.summary.lastSequence,
-                size: active.size + UInt64(footer.count),
-                messages: active.blocks.reduce(0) { $0 + UInt64($1.summary.count) },
-                bytes: active.blocks.reduce(0) { $0 + $1.summary.bytes }))
+        channels[id]?.sealed.append(Sealed(active, size: active.size + UInt64(footer.count)))
         channels[id]?.active = nil
     }
 
@@ -233,5 +245,15 @@ final class SegmentStore {
         } catch {
             guard error.isMissing else { throw error }
         }
+    }
+}
+
+extension SegmentStore.Sealed {
+    /// A segment that holds these blocks, of which there is one at least, and is not written to any more.
+    fileprivate init(_ active: SegmentStore.Active, size: UInt64) {
+        self.init(
+            first: active.first, last: active.blocks.last?.summary.lastSequence ?? active.first, size: size,
+            messages: active.blocks.reduce(0) { $0 + UInt64($1.summary.count) },
+            bytes: active.blocks.reduce(0) { $0 + $1.summary.bytes })
     }
 }

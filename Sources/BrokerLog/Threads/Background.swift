@@ -19,6 +19,8 @@ final class Background: @unchecked Sendable {
     enum Result {
         case written(channel: UInt32, BlockSummary, BlockLocation)
         case moved(MovedBlocks)
+        /// The file of the segment with this first sequence, which was written to, is missing.
+        case lost(channel: UInt32, segment: UInt64)
         /// A checkpoint is durable up to this position.
         case checkpoint(position: UInt64)
         /// The disk was full; it may be tried again later.
@@ -37,6 +39,9 @@ final class Background: @unchecked Sendable {
     private var stops = false
     /// Journal files that should be ready; 0 when nothing was asked.
     private var wantedFiles = 0
+    /// What the space kept back comes to: two files of the journal are what a checkpoint may have to write, until a
+    /// segment is.
+    private var keptBytes: Int
     private var counters = (bytes: UInt64(0), segments: 0)
 
     private let segments: SegmentStore
@@ -60,6 +65,7 @@ final class Background: @unchecked Sendable {
         self.spaceBytes = spaceBytes
         self.wake = wake
         self.close = close
+        keptBytes = min(spaceBytes, 2 * files.nextBytes)
         counters.segments = segments.count
     }
 
@@ -83,11 +89,12 @@ final class Background: @unchecked Sendable {
         }
     }
 
-    /// What was done since it was asked before, and why nothing is done, if the disk is full.
-    func takeResults() -> (results: [Result], full: String?) {
+    /// What was done since it was asked before, why nothing is done, if the disk is full, and how many bytes of the
+    /// disk are kept back for that case.
+    func takeResults() -> (results: [Result], full: String?, keptBytes: Int) {
         monitor.locked {
             defer { results.removeAll(keepingCapacity: true) }
-            return (results, fullReason)
+            return (results, fullReason, keptBytes)
         }
     }
 
@@ -177,8 +184,10 @@ final class Background: @unchecked Sendable {
             // On a full disk the committer meets the same error when it needs the file.
             if !error.mayPass { closes = "\(error)" }
         }
+        let kept = min(spaceBytes, 2 * files.nextBytes)
         monitor.locked {
             isWorking = false
+            keptBytes = kept
             hasFailed = hasFailed || closes != nil
             monitor.signal()
         }
@@ -194,6 +203,9 @@ final class Background: @unchecked Sendable {
     private func perform(_ job: Job, _ isBehind: Bool) throws(FileError) -> Result? {
         switch job {
         case .write(let channel, let storage, let summary):
+            if let segment = try segments.leaveMissing(channel) {
+                monitor.locked { results.append(.lost(channel: channel, segment: segment)) }
+            }
             // Where lz4 cannot keep up with publishers, blocks are stored as they are.
             let location = try segments.write(storage, summary, channel: channel, compresses: !isBehind)
             return .written(channel: channel, summary, location)
@@ -208,7 +220,6 @@ final class Background: @unchecked Sendable {
                 files.release(below: unneeded)
             }
             try segments.noteCheckpoint()
-            // Two files of the journal are what a checkpoint may have to write, until a segment is.
             space.keep(min(spaceBytes, 2 * files.nextBytes))
             return .checkpoint(position: request.position)
         }

@@ -7,6 +7,7 @@ final class ReaderQueue: @unchecked Sendable {
     private var results: [(BlockRequest, BlockReader.Outcome)] = []
     /// Channels whose files must not stay open: what is removed of them takes space until it is closed.
     private var closing: [UInt32] = []
+    private var closesAll = false
     private var stops = false
     private let reader: BlockReader
     private let wake: @Sendable () -> Void
@@ -32,6 +33,14 @@ final class ReaderQueue: @unchecked Sendable {
         }
     }
 
+    /// Closes every file: one that was removed takes space until then.
+    func closeFiles() {
+        monitor.locked {
+            closesAll = true
+            monitor.signal()
+        }
+    }
+
     /// What was read since it was asked before.
     func takeResults() -> [(BlockRequest, BlockReader.Outcome)] {
         monitor.locked {
@@ -45,7 +54,7 @@ final class ReaderQueue: @unchecked Sendable {
     func run() {
         while true {
             let goesOn = monitor.locked { () -> Bool in
-                while requests.isEmpty && closing.isEmpty && !stops { monitor.wait() }
+                while requests.isEmpty && closing.isEmpty && !closesAll && !stops { monitor.wait() }
                 return !stops
             }
             guard goesOn else { return }
@@ -66,11 +75,18 @@ final class ReaderQueue: @unchecked Sendable {
 
     /// Reads one block; false when none was asked for.
     func step() -> Bool {
-        let channels = monitor.locked { () -> [UInt32] in
-            defer { closing.removeAll() }
-            return closing
+        let (channels, all) = monitor.locked { () -> ([UInt32], Bool) in
+            defer {
+                closing.removeAll()
+                closesAll = false
+            }
+            return (closing, closesAll)
         }
-        if !channels.isEmpty { reader.close(channels: channels) }
+        if all {
+            reader.close()
+        } else if !channels.isEmpty {
+            reader.close(channels: channels)
+        }
         guard let request = monitor.locked({ requests.isEmpty ? nil : requests.removeFirst() }) else {
             return false
         }
