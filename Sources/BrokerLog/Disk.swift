@@ -44,8 +44,9 @@ final class Disk {
     var cached: [(channel: ChannelID, first: UInt64)] = []
     var cachedHead = 0
 
-    /// Id of the channel whose open block was looked at last for being at rest.
-    var sweptChannel = 0
+    /// The search for channels at rest: id of the one looked at last, looks since a block was sealed, and when those
+    /// had gone round all channels: bytes of open blocks then (the least since), and the time.
+    var sweep = (channel: 0, misses: 0, bytes: 0, ended: UInt64(0))
 
     var checkpointRuns = false
     /// Journal bytes that recovery read; with those written since: now, and when the last checkpoint began.

@@ -109,7 +109,9 @@ extension Log {
 
     /// Lets blocks go that the disk has, while all in memory together are too many.
     private func evict(_ disk: Disk) {
-        let limit = max(0, configuration.cacheBytes - openBlocks.bytes - disk.unwrittenBytes)
+        // However many channels are being filled, what readers asked for must stay until they come for it.
+        let others = openBlocks.bytes + disk.unwrittenBytes
+        let limit = max(configuration.cacheBytes / 8, configuration.cacheBytes - others)
         var looks = disk.cached.count - disk.cachedHead
         while disk.cachedBytes > limit, looks > 0 {
             looks -= 1
@@ -118,13 +120,24 @@ extension Log {
     }
 
     /// Keeps the blocks that channels are filling to half of what blocks may take: those of channels at rest
-    /// go to their segments before they are full. Looks at a bounded number of channels.
+    /// go to their segments before they are full. Looks at a bounded number of channels, and when it went round all of
+    /// them for nothing, not again before there is more, or a second has passed in which some came to rest.
     func sealAtRest() {
         guard let disk, openBlocks.bytes > configuration.openLimit, closedReason == nil else { return }
+        if disk.sweep.misses >= states.count {
+            disk.sweep.bytes = min(disk.sweep.bytes, openBlocks.bytes)
+            let hasGrown = openBlocks.bytes - disk.sweep.bytes > configuration.openLimit / 16
+            guard hasGrown || clock.now() &- disk.sweep.ended >= 1_000_000_000 else { return }
+            disk.sweep.misses = 0
+        }
         for _ in 0..<min(256, states.count) where openBlocks.bytes > configuration.openLimit {
-            disk.sweptChannel = (disk.sweptChannel + 1) % states.count
-            guard let state = states[disk.sweptChannel],
-                state.openStorage.capacity > 4 * ChannelState.smallestBlock
+            disk.sweep.channel = (disk.sweep.channel + 1) % states.count
+            disk.sweep.misses += 1
+            if disk.sweep.misses == states.count {
+                (disk.sweep.bytes, disk.sweep.ended) = (openBlocks.bytes, clock.now())
+            }
+            guard let state = states[disk.sweep.channel],
+                state.openStorage.capacity > ChannelState.smallestBlock
             else { continue }
             let hot = unsafe state.hot.pointee
             let isAtRest = unsafe hot.appendedMessages == state.appendedAtSweep
@@ -132,6 +145,7 @@ extension Log {
             guard unsafe hot.count > 0, unsafe hot.nextSequence == state.durableSequence + 1,
                 isAtRest || openBlocks.bytes > configuration.openLimit * 3 / 2
             else { continue }
+            disk.sweep.misses = 0
             if let sealed = state.sealOpen() { blockSealed(sealed, of: state) }
             state.setOpen(
                 BlockStorage(capacity: ChannelState.smallestBlock), firstSequence: unsafe hot.nextSequence,

@@ -97,7 +97,7 @@ extension Log {
         let files = JournalFiles(
             fileSystem: fileSystem, directory: directory.journal,
             journalSizeBytes: configuration.journalSizeBytes,
-            used: journal.used, free: journal.free)
+            used: journal.used, free: journal.free, damaged: counters.damage)
         let writer = JournalWriter(
             fileSystem: fileSystem, files: files, storeID: directory.storeID, place: journal.place,
             generation: journal.generation, synced: journal.synced,

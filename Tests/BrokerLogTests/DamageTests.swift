@@ -150,6 +150,34 @@ struct DamageTests {
         #expect(file.log.info(of: channel)?.damage == [9...16])
     }
 
+    @Test("files in which something is damaged are kept when they are not needed any more")
+    func kept() throws {
+        let file = try FileLog()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        try frames(file, (0..<8).map { "message \($0)" }, to: channel)
+        file.checkpoint()
+        try frames(file, ["tail"], to: channel)
+        file.checkpoint()
+        try frames(file, (0..<8).map { "later \($0)" }, to: channel)
+        let journal = try #require(file.journal.first)
+        file.disk.flipBit(journal, byte: 4096 + 11 * 512 + 60, bit: 1)
+        let tails = try #require(file.disk.everything().keys.filter { $0.hasSuffix(".tails") }.max())
+        file.disk.flipBit(tails, byte: 100, bit: 1)
+        let damaged = try [journal, tails].map { ($0 + ".damaged", try #require(file.disk.content($0))) }
+        try file.reopen(after: .process)
+        #expect(file.log.recovery.damage.count == 2, "\(file.log.recovery.damage)")
+        let large = noise(20_000, seed: 1)
+        for round in 0..<8 {
+            try frames(file, [large, large, large, large], to: channel)
+            file.checkpoint()
+            if round == 4 { try file.reopen(after: .dropAll) }
+        }
+        for (path, content) in damaged { #expect(file.disk.content(path) == content, "\(path)") }
+        #expect(file.disk.content(journal) == nil && file.disk.content(tails) == nil)
+        #expect(file.log.statistics.journalFileBytes <= 1 << 20)
+        #expect(file.log.statistics.closedReason == nil && file.log.statistics.checkpoints == 3)
+    }
+
     @Test("deletion gives its space back on a disk that is full to the last byte")
     func deletesWhenFull() throws {
         let file = try FileLog { $0.segmentBytes = 200_000 }

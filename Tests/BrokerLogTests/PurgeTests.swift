@@ -106,7 +106,7 @@ struct PurgeTests {
 
     @Test("that is asked for again is not done before the first one is durable")
     func repeated() throws {
-        let file = try store()
+        let file = try FileLog()
         let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
         try fill(file, channel, 0..<10)
         guard case .purged(9, let position) = try file.log.purge(channel, below: 10) else {

@@ -60,7 +60,7 @@ final class CheckpointWriter {
         try fileSystem.replace(path(number, ".checkpoint"), with: file.encoded())
         valid.append((number, request.place.file))
         if valid.count > 2 { valid.removeFirst(valid.count - 2) }
-        try removeOld()
+        try removeOld(request.damage)
         return valid.count == 2 ? valid[0].journalFile : nil
     }
 
@@ -90,14 +90,20 @@ final class CheckpointWriter {
         return found
     }
 
-    /// Removes everything but the two newest whole checkpoints.
-    private func removeOld() throws(FileError) {
+    /// Removes everything but the two newest whole checkpoints; what is damaged gets another name.
+    private func removeOld(_ damage: [Damage]) throws(FileError) {
         let kept = Set(
             valid.flatMap {
                 [CheckpointFile.name($0.number, ".checkpoint"), CheckpointFile.name($0.number, ".tails")]
             })
-        for name in try fileSystem.list(directory.checkpoints) where !kept.contains(name) {
-            try fileSystem.remove(directory.checkpoints + "/" + name)
+        for name in try fileSystem.list(directory.checkpoints)
+        where !kept.contains(name) && !name.hasSuffix(".damaged") {
+            let path = directory.checkpoints + "/" + name
+            if damage.contains(where: { $0.file == "checkpoints/" + name }) {
+                try fileSystem.rename(path, to: path + ".damaged")
+            } else {
+                try fileSystem.remove(path)
+            }
         }
     }
 

@@ -31,13 +31,23 @@ final class JournalFiles: @unchecked Sendable {
     private var totalBytes: Int
     /// A thread is making a file ready.
     private var isPreparing = false
+    /// Numbers of files in which something that was synced is damaged: they are not recycled.
+    private var damaged: Set<UInt64>
 
     /// - Parameters:
     ///   - used: files that recovery may need, oldest first.
     ///   - free: other files of the journal, which may be recycled.
+    ///   - damaged: what is known to be damaged, of which files named here are kept: under the name with `.damaged`
+    ///     behind it, when they would be recycled.
     init(
-        fileSystem: any FileSystem, directory: String, journalSizeBytes: Int, used: [Entry], free: [Entry]
+        fileSystem: any FileSystem, directory: String, journalSizeBytes: Int, used: [Entry], free: [Entry],
+        damaged: [Damage] = []
     ) {
+        self.damaged = Set(
+            damaged.compactMap { damage in
+                let parts = damage.file.split(separator: "/")
+                return parts.first == "journal" ? JournalFileHeader.number(String(parts.last ?? "")) : nil
+            })
         self.fileSystem = fileSystem
         self.directory = directory
         // A sixteenth: two checkpoints' worth of files (half), those being written, and two ready.
@@ -91,6 +101,9 @@ final class JournalFiles: @unchecked Sendable {
         }
     }
 
+    /// What was damaged was copied to another place: its files may be recycled.
+    func forgetDamage() { monitor.locked { damaged = [] } }
+
     /// Closes what is open and not in use.
     func close() {
         monitor.locked {
@@ -105,6 +118,8 @@ final class JournalFiles: @unchecked Sendable {
     private enum Step {
         /// A file that is smaller than the next one should be goes.
         case remove(Entry)
+        /// A file that is damaged gets another name.
+        case setAside(Entry)
         /// A file that is no longer needed gets the next number; its blocks were written before.
         case recycle(Entry, as: UInt64)
         case create(UInt64, size: Int)
@@ -131,6 +146,7 @@ final class JournalFiles: @unchecked Sendable {
         }
         isPreparing = true
         if let old = free.popLast() {
+            if damaged.contains(old.number) { return .setAside(old) }
             if old.size < nextSize { return .remove(old) }
             nextNumber += 1
             return .recycle(old, as: nextNumber - 1)
@@ -141,7 +157,7 @@ final class JournalFiles: @unchecked Sendable {
 
     private func finish(_ step: Step, _ taken: Taken?) {
         switch step {
-        case .remove(let old): totalBytes -= old.size
+        case .remove(let old), .setAside(let old): totalBytes -= old.size
         case .recycle(let old, _): if taken == nil { totalBytes -= old.size }
         case .create(_, let size):
             totalBytes += size
@@ -154,7 +170,7 @@ final class JournalFiles: @unchecked Sendable {
 
     private func giveUp(_ step: Step) {
         switch step {
-        case .remove(let old), .recycle(let old, _): free.append(old)
+        case .remove(let old), .setAside(let old), .recycle(let old, _): free.append(old)
         case .create: break
         }
         isPreparing = false
@@ -167,6 +183,10 @@ final class JournalFiles: @unchecked Sendable {
             switch step {
             case .remove(let old):
                 try fileSystem.remove(path(old.number))
+                return nil
+            case .setAside(let old):
+                try fileSystem.rename(path(old.number), to: path(old.number) + ".damaged")
+                try fileSystem.syncDirectory(directory)
                 return nil
             case .recycle(let old, let number):
                 try fileSystem.rename(path(old.number), to: path(number))

@@ -46,5 +46,6 @@ extension Log {
     func forgetDamage() {
         counters.damage = []
         recovery.damage = []
+        disk?.files.forgetDamage()
     }
 }
