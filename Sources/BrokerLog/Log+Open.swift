@@ -50,6 +50,9 @@ extension Log {
         recoveryReader = reader
         let found = try CheckpointsFound(fileSystem: fileSystem, directory: directory)
         recovery.damage = found.damage
+        if let damage = directory.damage, found.newest?.damage.contains(damage) != true {
+            recovery.damage.append(damage)
+        }
         let checkpoint = found.newest
         let covered = checkpoint?.position ?? 0
         if let checkpoint { try restore(checkpoint, directory, fileSystem) }
@@ -57,9 +60,21 @@ extension Log {
         var journal = JournalRecovery(
             fileSystem: fileSystem, directory: directory.journal, storeID: directory.storeID,
             start: checkpoint?.place, covered: covered, keptFrom: found.keptJournalFile)
+        var first: UInt64?
         try unsafe journal.run(
-            taken: { unsafe self.recover($0, covered: covered) },
+            taken: { record in
+                first = unsafe first ?? Record.position(record)
+                unsafe self.recover(record, covered: covered)
+            },
             lost: { unsafe self.recoverLost($0, covered: covered) })
+        if found.isNoneWhole, first != 1 || !journal.damage.isEmpty {
+            throw LogError(
+                .damaged,
+                "no checkpoint in \(directory.checkpoints) is whole (\(found.damage.map(\.file).joined(separator: ", "))), "
+                    + "and the journal does not reach back to the first record without a gap: names and limits of channels are not "
+                    + "known. Restore a checkpoint with its tails from a copy of the directory. Nothing was changed"
+            )
+        }
         recovery.cutTail = journal.cutTail
         recovery.damage += journal.damage + namelessChannels
         if !lostByGap.isEmpty {

@@ -89,6 +89,49 @@ struct CheckpointTests {
         #expect(file.log.payloads(of: channel) == texts)
     }
 
+    @Test(
+        "without a whole checkpoint the journal tells everything, as long as it reaches back to the beginning"
+    )
+    func journalAlone() throws {
+        let file = try store()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits(maxMessages: 450))
+        var texts = try fill(file, channel, 0..<300)
+        file.checkpoint("first")
+        texts += try fill(file, channel, 300..<500)
+        let damage = { (number: Int) in
+            file.disk.flipBit("/data/checkpoints/000000000000000\(number).checkpoint", byte: 100, bit: 2)
+        }
+        damage(1)
+        for crash in [SimulatedFileSystem.Crash.process, .dropAll] {
+            try file.reopen(after: crash)
+            #expect(file.log.recovery.damage.map(\.file) == ["checkpoints/0000000000000001.checkpoint"])
+            #expect(file.log.payloads(of: channel, from: 51) == Array(texts.dropFirst(50)))
+        }
+        texts += try fill(file, channel, 500..<600)
+        file.checkpoint("second")
+        try file.reopen(after: .dropAll)
+        #expect(
+            file.log.recovery.checkpoint == 2
+                && file.log.payloads(of: channel, from: 151) == texts.suffix(450))
+        // When the journal's beginning is gone nobody can tell what the rest means: nothing is changed.
+        for index in 0..<10 {
+            _ = try fill(file, channel, index * 100..<(index + 1) * 100)
+            file.checkpoint()
+        }
+        let numbers = file.disk.everything().keys.filter { $0.hasSuffix(".checkpoint") }
+        try #require(numbers.count == 2)
+        for path in numbers { file.disk.flipBit(path, byte: 100, bit: 2) }
+        file.disk.crash(.process)
+        let before = file.disk.everything()
+        do {
+            try file.reopen(after: .process)
+            Issue.record("it opens")
+        } catch {
+            #expect((error as? LogError)?.code == .damaged && "\(error)".contains("first record"), "\(error)")
+        }
+        #expect(file.disk.everything() == before)
+    }
+
     @Test("a damaged block is named, set aside and remembered; everything else is served")
     func damagedBlock() throws {
         let file = try store()

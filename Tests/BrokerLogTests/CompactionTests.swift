@@ -197,45 +197,94 @@ struct CompactionTests {
         _ = file.log.poll()
     }
 
-    @Test("limits that wait for a block are applied when it moves while it is read")
-    func waitingTrim() throws {
-        let file = try store { $0.segmentBytes = 300_000 }
+    /// A channel of 1,100 messages, of which 900 in the front segment are gone, before that is rewritten.
+    private func beforeRewrite() throws -> (FileLog, ChannelID) {
+        let file = try store()
         let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
-        try fill(file, channel, 0..<450)
+        try fill(file, channel, 0..<1_100)
         file.checkpoint()
-        try purge(file, channel, below: 280)
-        file.log.setLimits(ChannelLimits(maxMessages: 155), of: channel)
-        let first = try #require(file.log.info(of: channel)?.firstSequence)
-        #expect(first < 296, "the block at the edge is on the disk only")
+        try expect(file, channel, from: 1, to: 1_100)
+        try purge(file, channel, below: 901)
+        return (file, channel)
+    }
+
+    /// Rewrites the front segment, and takes that in.
+    private func rewrite(_ file: FileLog, _ channel: ChannelID) throws {
         while file.log.stepBackground() {}
         _ = file.log.poll()
+        let names = file.disk.everything().keys.filter { $0.hasSuffix(".seg") }
+        try #require(names.count == 3, "the old file, its copy, and the next one: \(names)")
+    }
+
+    @Test("limits that wait for a block are applied when it moves while it is read")
+    func waitingTrim() throws {
+        let (file, channel) = try beforeRewrite()
+        file.log.setLimits(ChannelLimits(maxMessages: 150), of: channel)
+        let first = try #require(file.log.info(of: channel)?.firstSequence)
+        #expect(first < 951, "the block at the edge is on the disk only")
+        try rewrite(file, channel)
         for _ in 0..<2 {
             while file.log.stepReader() {}
             _ = file.log.poll()
         }
-        #expect(file.log.info(of: channel)?.firstSequence == 296)
+        #expect(file.log.info(of: channel)?.firstSequence == 951)
     }
 
     @Test("files that a rewrite replaced are not kept open: their space comes back")
     func closesFiles() throws {
-        let file = try store { $0.segmentBytes = 300_000 }
-        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
-        try fill(file, channel, 0..<450)
-        file.checkpoint()
-        try expect(file, channel, from: 1, to: 450)
-        try purge(file, channel, below: 280)
+        let (file, channel) = try beforeRewrite()
         // Read from the old file once more, while that is about to be replaced.
-        _ = file.log.read(channel, at: 292)
+        guard case .loading = file.log.read(channel, at: 990) else {
+            Issue.record("the block should be on the disk only")
+            return
+        }
         while file.log.stepReader() {}
-        file.settle()
+        try rewrite(file, channel)
         for round in 0..<2 {
-            try fill(file, channel, (450 + round)..<(451 + round))
+            try fill(file, channel, (1_100 + round)..<(1_101 + round))
             file.checkpoint()
             while file.log.stepReader() {}
         }
         let named = file.disk.everything()
+        #expect(named.keys.count { $0.hasSuffix(".seg") } == 2)
         let open = file.disk.state.withLock { $0.descriptors.values.map(\.path) }
         #expect(open.allSatisfy { named[$0] != nil }, "\(open)")
-        try expect(file, channel, from: 280, to: 452)
+        try expect(file, channel, from: 901, to: 1_102)
+    }
+
+    @Test(
+        "what a crash leaves of a rewrite goes with the next checkpoint, though nothing is written to the channel"
+    )
+    func leftovers() throws {
+        var limit = 0
+        var leftovers = 0
+        var isDone = false
+        while !isDone {
+            limit += 1
+            let (file, _) = try beforeRewrite()
+            let other = try file.log.createChannel(named: bytes("b"), limits: ChannelLimits())
+            file.settleJournal()
+            nonisolated(unsafe) var calls = 0
+            let last = limit
+            file.disk.onCall { _, _ in
+                calls += 1
+                return calls > last ? SimulatedFileSystem.machineIsOff : nil
+            }
+            while file.log.stepBackground() {}
+            isDone = calls <= last
+            try file.reopen(after: .process)
+            let before = file.disk.everything().keys.count { $0.hasSuffix(".seg") }
+            leftovers += before > file.log.statistics.segments ? 1 : 0
+            for round in 0..<3 {
+                try file.log.append("\(round)", to: other)
+                file.checkpoint()
+            }
+            let names = file.disk.everything().keys.filter { $0.hasSuffix(".seg") }
+            #expect(names.count == file.log.statistics.segments, "\(limit): \(names)")
+            let channel = try #require(file.log.channel(named: bytes("a")))
+            let first = Int(try #require(file.log.info(of: channel)).firstSequence)
+            try expect(file, channel, from: first, to: 1_100)
+        }
+        #expect(limit > 5 && leftovers > 2, "\(limit) \(leftovers)")
     }
 }

@@ -96,6 +96,13 @@ final class FileLog {
         return news
     }
 
+    /// Submits and makes durable; the background does nothing.
+    func settleJournal() {
+        log.submit()
+        while log.stepCommit() {}
+        _ = log.poll()
+    }
+
     /// Makes a checkpoint with this snapshot.
     func checkpoint(_ snapshot: String = "snapshot") {
         log.checkpoint(state: bytes(snapshot))

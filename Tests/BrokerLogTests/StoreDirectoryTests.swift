@@ -83,6 +83,52 @@ struct StoreDirectoryTests {
         #expect(code(disk) == nil)
     }
 
+    @Test("a store file that is damaged or missing is named, and the journal says which store it is")
+    func damagedStoreWithJournal() throws {
+        let disk = SimulatedFileSystem(seed: 1)
+        let path = "/var/lib/broker/store"
+        let log = try open(disk)
+        let channel = try log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        try log.append("kept", to: channel)
+        log.close(state: [])
+        let whole = try #require(disk.content(path))
+        var damages: [(String, (SimulatedFileSystem) throws -> Void)] = whole.indices
+            .filter { !(8..<12).contains($0) }.map { byte in
+                ("byte \(byte)", { $0.flipBit(path, byte: byte, bit: 3) })
+            }
+        damages.append(("emptied", { $0.overwrite(path, with: []) }))
+        damages.append(("missing", { try $0.remove(path) }))
+        damages.append(("unreadable", { $0.makeUnreadable(path, 0..<whole.count) }))
+        for (what, damage) in damages {
+            let copy = SimulatedFileSystem(copying: disk, seed: 1)
+            try damage(copy)
+            try copy.syncAll("/")
+            for round in 0..<2 {
+                let before = copy.everything()
+                let log = try open(copy)
+                #expect(log.recovery.damage.map(\.file) == ["store"], "\(what)")
+                #expect(log.payloads(of: channel).first == "kept" && !log.recovery.isNew, "\(what)")
+                #expect(copy.everything() == before, "opening changes nothing: \(what)")
+                #expect(try log.append("more", to: channel).sequence == UInt64(2 + round))
+                log.close(state: [])
+            }
+        }
+        // What seems to be of a newer version is left alone; and two stores are not mixed.
+        let newer = SimulatedFileSystem(copying: disk, seed: 1)
+        newer.flipBit(path, byte: 8, bit: 3)
+        #expect(code(newer) == .newerVersion)
+        let mixed = SimulatedFileSystem(copying: disk, seed: 1)
+        mixed.overwrite(path, with: [])
+        let other = SimulatedFileSystem(seed: 2)
+        let theirs = try open(other)
+        _ = try theirs.createChannel(named: bytes("b"), limits: ChannelLimits())
+        theirs.close(state: [])
+        let journal = try #require(other.everything().first { $0.key.hasSuffix("0001.wal") })
+        mixed.close(try mixed.open("/var/lib/broker/journal/00000000000000ff.wal", .create))
+        mixed.overwrite("/var/lib/broker/journal/00000000000000ff.wal", with: journal.value)
+        #expect(code(mixed) == .damaged)
+    }
+
     @Test("a crash at any call while the store is made leaves no store or a whole one")
     func crashInCreation() throws {
         for crash in SimulatedFileSystem.Crash.allCases {

@@ -24,6 +24,10 @@ struct Region {
             if path.hasSuffix(".wal") { return journal(path, bytes) }
             if path.hasSuffix(".seg") { return segment(path, bytes) }
             if path.hasSuffix(".tails") { return blocks(path, bytes, from: 0, step: 8) }
+            if path.hasSuffix("/store") {
+                // What seems to be of a newer version is refused.
+                return [0..<8, 12..<bytes.count].map { Region(file: path, range: $0, kind: .frameless) }
+            }
             if path.hasSuffix(".checkpoint") {
                 return [Region(file: path, range: 0..<bytes.count, kind: .frameless)]
             }

@@ -23,8 +23,10 @@ struct CheckpointsFound {
         }
     }
 
-    /// - Throws: `LogError` when there are checkpoints and none is whole; `FileError`.
-    init(fileSystem: any FileSystem, directory: StoreDirectory) throws {
+    /// Whether there are checkpoints and none is whole: then the journal must tell everything.
+    var isNoneWhole: Bool { newest == nil && !damage.isEmpty }
+
+    init(fileSystem: any FileSystem, directory: StoreDirectory) throws(FileError) {
         // A process that died may have renamed a checkpoint and not synced the name: what recovery begins
         // from must be there at the next one too.
         try fileSystem.syncDirectory(directory.checkpoints)
@@ -52,13 +54,8 @@ struct CheckpointsFound {
         for name in names {
             if let number = CheckpointFile.number(name, ".tails") { newestNumber = max(newestNumber, number) }
         }
-        if newest == nil, !damage.isEmpty {
-            throw LogError(
-                .damaged,
-                "no checkpoint in \(directory.checkpoints) is whole (\(damage.map(\.file).joined(separator: ", "))); "
-                    + "restore one from a copy of the directory. Nothing was changed")
-        }
     }
+
     private static func segments(
         of older: CheckpointFile, without newer: CheckpointFile
     ) -> [UInt32: [UInt64]] {

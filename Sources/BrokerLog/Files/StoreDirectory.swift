@@ -28,6 +28,8 @@ struct StoreDirectory {
     let clusterID: String
     let isNew: Bool
     let lock: OpenFile
+    /// What is wrong with the file `store`, if the journal took its place.
+    var damage: Damage?
 
     var journal: String { path + "/journal" }
     var channels: String { path + "/channels" }
@@ -60,14 +62,11 @@ struct StoreDirectory {
                 "\(path) holds a store of NATS Streaming (server.dat), "
                     + "which this broker cannot read; name an empty directory with -dir")
         }
-        if names.contains("store") {
-            // Nothing is written before the version is known.
-            _ = try readStore(path, fileSystem)
-        }
+        // Nothing is written before the version is known.
+        _ = try identity(path, names, clusterID, fileSystem)
         let lock = try takeLock(path, fileSystem)
         do throws(LogError) {
-            if names.contains("store") {
-                let (storeID, stored) = try readStore(path, fileSystem)
+            if let (storeID, stored, damage) = try identity(path, names, clusterID, fileSystem) {
                 if stored != clusterID {
                     throw LogError(
                         .otherCluster(stored),
@@ -76,7 +75,7 @@ struct StoreDirectory {
                     )
                 }
                 return StoreDirectory(
-                    path: path, storeID: storeID, clusterID: stored, isNew: false, lock: lock)
+                    path: path, storeID: storeID, clusterID: stored, isNew: false, lock: lock, damage: damage)
             }
             let storeID = newStoreID ?? fileSystem.randomIdentity()
             try create(path, names, clusterID, storeID, fileSystem)
@@ -85,6 +84,51 @@ struct StoreDirectory {
             fileSystem.close(lock)
             throw error
         }
+    }
+
+    /// Who the store is; nil when there is none yet. Where the file `store` is damaged or missing the journal's files say
+    /// it too, but for the cluster id, for which the caller's is taken.
+    private static func identity(
+        _ path: String, _ names: [String], _ clusterID: String, _ fileSystem: any FileSystem
+    ) throws(LogError) -> (storeID: UInt64, clusterID: String, damage: Damage?)? {
+        do throws(LogError) {
+            if names.contains("store") {
+                let (storeID, stored) = try readStore(path, fileSystem)
+                return (storeID, stored, nil)
+            }
+        } catch {
+            guard error.code == .damaged, let storeID = storeIDOfJournal(path, fileSystem) else {
+                throw error
+            }
+            return (storeID, clusterID, Self.damage("the file is damaged"))
+        }
+        return storeIDOfJournal(path, fileSystem).map { ($0, clusterID, Self.damage("the file is missing")) }
+    }
+
+    private static func damage(_ what: String) -> Damage {
+        Damage(
+            file: "store", offset: 0,
+            reason:
+                "\(what); the journal says which store this is, and the cluster id is not verified. Restore the file "
+                + "from a copy of the directory")
+    }
+
+    /// The store id that the headers of the journal's files agree on.
+    private static func storeIDOfJournal(_ path: String, _ fileSystem: any FileSystem) -> UInt64? {
+        var found: Set<UInt64> = []
+        do throws(FileError) {
+            for name in try fileSystem.list(path + "/journal") where JournalFileHeader.number(name) != nil {
+                let file = try fileSystem.open("\(path)/journal/\(name)", .read)
+                defer { fileSystem.close(file) }
+                let page = try FileBytes(
+                    file, length: min(try fileSystem.size(file), JournalFileHeader.pageSize),
+                    fileSystem: fileSystem, skipsUnreadable: true)
+                found.formUnion(JournalFileHeader.storeIDs(page.array(0..<page.count)))
+            }
+        } catch {
+            return nil
+        }
+        return found.count == 1 ? found.first : nil
     }
 
     private static func takeLock(_ path: String, _ fileSystem: any FileSystem) throws(LogError) -> OpenFile {
@@ -123,6 +167,8 @@ struct StoreDirectory {
                     try fileSystem.makeDirectory(path + "/" + name)
                 }
             }
+            // Where a crash keeps the file's name and not theirs there would be a store without its parts.
+            try fileSystem.syncDirectory(path)
             var bytes: [UInt8] = []
             bytes.appendInteger(magic)
             bytes.appendInteger(version)
@@ -146,7 +192,8 @@ struct StoreDirectory {
         do {
             bytes = try fileSystem.contents(path + "/store", limit: 1 << 20)
         } catch {
-            throw LogError(.notWritable, "\(path)/store cannot be read (\(error))")
+            throw LogError(
+                error.isUnreadable ? .damaged : .notWritable, "\(path)/store cannot be read (\(error))")
         }
         var reader = ByteReader(bytes)
         guard reader.integer(UInt64.self) == magic, let found = reader.integer(UInt32.self) else {

@@ -87,6 +87,16 @@ struct JournalFileHeader: Equatable {
         }
     }
 
+    /// The store ids in the copies that are whole.
+    static func storeIDs(_ page: [UInt8]) -> [UInt64] {
+        [0, copyOffset].compactMap { offset in
+            guard page.count >= offset + size,
+                case .valid(let header) = readCopy(Array(page[offset..<(offset + size)]))
+            else { return nil }
+            return header.storeID
+        }
+    }
+
     private enum Copy {
         case valid(JournalFileHeader)
         case zero

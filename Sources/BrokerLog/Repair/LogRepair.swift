@@ -183,7 +183,7 @@ private struct Repair {
             return false
         }
         let isUnused = first == nil && (try? fileSystem.list(directory + "/channels"))?.isEmpty == true
-        return first == 1 || isUnused
+        return first == 1 && journal.damage.isEmpty || isUnused
     }
 
     private func mend(_ log: Log, _ plan: RepairPlan) throws {

@@ -105,5 +105,10 @@ extension SegmentStore {
         let unneeded = retired.filter { $0.checkpoints >= 2 }
         retired.removeAll { $0.checkpoints >= 2 }
         for segment in unneeded { try remove(SegmentFile.path(directory, segment.channel, segment.first)) }
+        if !hasSwept {
+            do throws(FileError) { try removeLeftovers() } catch {
+                // It only saves space, and is tried again with the next checkpoint.
+            }
+        }
     }
 }

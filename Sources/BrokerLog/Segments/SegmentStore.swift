@@ -41,6 +41,8 @@ final class SegmentStore {
     private var openOrder: [UInt32] = []
     private static let mostOpen = 64
     private(set) var bytesWritten: UInt64 = 0
+    /// What a crash left behind of channels that are not written to is gone.
+    private(set) var hasSwept = false
 
     init(
         fileSystem: any FileSystem, directory: String, storeID: UInt64, segmentBytes: Int, leastDead: UInt64,
@@ -222,6 +224,17 @@ final class SegmentStore {
         guard let file = open.removeValue(forKey: id) else { return }
         fileSystem.close(file)
         openOrder.removeAll { $0 == id }
+    }
+
+    /// Removes what no checkpoint lists of channels that were not written to since the opening: half of a rewrite, or
+    /// files of a channel that was deleted.
+    func removeLeftovers() throws(FileError) {
+        for name in try fileSystem.list(directory) {
+            guard let id = UInt32(name), channels[id]?.isClean != true else { continue }
+            try removeUnlisted(id, channels[id] ?? Channel())
+            channels[id]?.isClean = true
+        }
+        hasSwept = true
     }
 
     /// Removes segments that were written after the checkpoint that recovery began from.
