@@ -90,7 +90,13 @@ extension LoopCore {
             unsafe sendError(ErrorText.replyViolation(reply), to: publisher)
             return true
         }
-        if unsafe starts(subject, with: "$BROKER.API."), unsafe !publisher.pointee.isAdministrator {
+        guard unsafe !publisher.pointee.isAdministrator else { return false }
+        // Whoever answers may have the right: an answer must not become a request.
+        if unsafe isAdministrative(reply) {
+            unsafe sendError(ErrorText.replyViolation(reply), to: publisher)
+            return true
+        }
+        if unsafe isAdministrative(subject) {
             unsafe sendError(ErrorText.publishViolation(subject), to: publisher)
             if reply.count > 0 { unsafe refuseRequest(reply) }
             return true
@@ -108,6 +114,12 @@ extension LoopCore {
             unsafe _ = publish(
                 subject: reply, reply: UnsafeRawBufferPointer(start: nil, count: 0), payload: answer)
         }
+    }
+
+    /// True for the subjects of requests that delete and purge channels.
+    @inline(__always)
+    func isAdministrative(_ subject: UnsafeRawBufferPointer) -> Bool {
+        unsafe mayBeReserved(subject) && starts(subject, with: "$BROKER.API.")
     }
 
     private func starts(_ subject: UnsafeRawBufferPointer, with prefix: StaticString) -> Bool {

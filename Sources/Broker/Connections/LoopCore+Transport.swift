@@ -2,12 +2,15 @@ import BrokerProtocol
 
 /// What the streaming engine asks of the core, on loop 0.
 extension LoopCore: MessageTransport {
-    /// See `MessageTransport`. An invalid subject has no receivers.
+    /// See `MessageTransport`. An invalid subject has no receivers, nor has one of the broker's own requests:
+    /// clients choose where the engine answers, sends heartbeats and delivers, and what they may not request
+    /// themselves the engine must not request for them.
     @discardableResult
     func publish(
         subject: UnsafeRawBufferPointer, reply: UnsafeRawBufferPointer, payload: UnsafeRawBufferPointer
     ) -> DeliveryOutcome {
         beginTick()
+        guard unsafe !isAdministrative(subject) else { return .none }
         let route = unsafe state.pointee.router.route(subject)
         guard unsafe !route.pointee.isEmpty else { return .none }
         // The engine is called with views into the operation that it answers; that one is over, since it

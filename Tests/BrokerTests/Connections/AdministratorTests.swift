@@ -66,4 +66,34 @@ struct AdministratorTests {
                     == "-ERR 'Permissions Violation for Publish to \"$BROKER.API.CHANNEL.PURGE.vc.foo\"'")
         }
     }
+
+    @Test("a reply subject makes no request, of whoever answers")
+    func reply() async throws {
+        let options = CoreFixture.options { $0.administratorToken = "secret" }
+        try await CoreFixture.run(options) { core in
+            let client = try await RawClient.ready(port: core.port)
+            client.send("SUB a 1\r\nPUB a $BROKER.API.CHANNEL.DELETE.vc.foo 0\r\n\r\nPUB a 2\r\nme\r\n")
+            #expect(
+                try await client.line()
+                    == "-ERR 'Permissions Violation for Publish with Reply of \"$BROKER.API.CHANNEL.DELETE.vc.foo\"'"
+            )
+            #expect(try await client.message().payload.text == "me")
+        }
+    }
+
+    @Test("the engine, whose answers go where clients say, makes no request either", arguments: ["", "secret"])
+    func engine(token: String) async throws {
+        let options = CoreFixture.options { $0.administratorToken = token.isEmpty ? nil : token }
+        let subject = "$BROKER.API.CHANNEL.DELETE.vc.foo"
+        try await CoreFixture.run(options) { core in
+            try await core.onLoop(0) { core in
+                core.listen(on: Array("$BROKER.API.>".utf8), tag: 1)
+                let outcome = Array(subject.utf8).withUnsafeBytes { subject in
+                    let none = UnsafeRawBufferPointer(start: nil, count: 0)
+                    return core.publish(subject: subject, reply: none, payload: none)
+                }
+                #expect(outcome.receivers == 0)
+            }
+        }
+    }
 }
