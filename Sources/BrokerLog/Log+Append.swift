@@ -123,11 +123,12 @@ extension Log {
     /// The hot part of a channel that exists.
     @inline(__always)
     func hotChannel(_ channel: ChannelID) -> UnsafeMutablePointer<ChannelHot>? {
-        guard let table = unsafe hot.pointee.table, unsafe Int(channel.rawValue) < hot.pointee.tableCount
-        else {
+        let id = Int(channel.rawValue)
+        let number = id >> ChannelTable.pageBits
+        guard unsafe number < hot.pointee.pageCount, let page = unsafe hot.pointee.pages?[number] else {
             return nil
         }
-        return unsafe table[Int(channel.rawValue)]
+        return unsafe page[id & (ChannelTable.pageSize - 1)]
     }
 
     /// Room in the chunk: a larger one, or the next one when it holds a batch already.

@@ -124,16 +124,16 @@ extension Log {
     /// them for nothing, not again before there is more, or a second has passed in which some came to rest.
     func sealAtRest() {
         guard let disk, openBlocks.bytes > configuration.openLimit, closedReason == nil else { return }
-        if disk.sweep.misses >= states.count {
+        if disk.sweep.misses >= states.nextID {
             disk.sweep.bytes = min(disk.sweep.bytes, openBlocks.bytes)
             let hasGrown = openBlocks.bytes - disk.sweep.bytes > configuration.openLimit / 16
             guard hasGrown || clock.now() &- disk.sweep.ended >= 1_000_000_000 else { return }
             disk.sweep.misses = 0
         }
-        for _ in 0..<min(256, states.count) where openBlocks.bytes > configuration.openLimit {
-            disk.sweep.channel = (disk.sweep.channel + 1) % states.count
+        for _ in 0..<min(256, states.nextID) where openBlocks.bytes > configuration.openLimit {
+            disk.sweep.channel = (disk.sweep.channel + 1) % states.nextID
             disk.sweep.misses += 1
-            if disk.sweep.misses == states.count {
+            if disk.sweep.misses == states.nextID {
                 (disk.sweep.bytes, disk.sweep.ended) = (openBlocks.bytes, clock.now())
             }
             guard let state = states[disk.sweep.channel],

@@ -9,7 +9,10 @@ extension Log {
         guard name.count <= ChannelRecord.maximumName else {
             throw .tooLarge(bytes: name.count, limit: ChannelRecord.maximumName)
         }
-        let id = ChannelID(rawValue: UInt32(states.count))
+        guard let number = UInt32(exactly: states.nextID), number < .max else {
+            throw .closed(reason: "it has given every id that a channel can have")
+        }
+        let id = ChannelID(rawValue: number)
         install(ChannelState(id: id, name: name, limits: limits, overhead: overhead, account: openBlocks))
         let body = ChannelRecord(limits: limits, name: name).encoded()
         unsafe body.withUnsafeBytes { bytes in
@@ -46,7 +49,7 @@ extension Log {
     }
 
     /// Every channel, oldest first.
-    public var channels: [ChannelID] { states.compactMap { $0?.id } }
+    public var channels: [ChannelID] { states.map(\.id) }
 
     /// The channel of that name.
     public func channel(named name: [UInt8]) -> ChannelID? { names[name] }
@@ -76,38 +79,22 @@ extension Log {
     }
 
     func state(_ channel: ChannelID) -> ChannelState? {
-        Int(channel.rawValue) < states.count ? states[Int(channel.rawValue)] : nil
+        states[Int(channel.rawValue)]
     }
 
     /// Adds a channel to the catalogue; ids that were skipped stay unused.
     func install(_ state: ChannelState) {
-        let id = Int(state.id.rawValue)
-        while states.count <= id { states.append(nil) }
-        states[id] = state
+        states[Int(state.id.rawValue)] = state
         names[state.name] = state.id
-        growTable(to: states.count)
-        unsafe hot.pointee.table?[id] = state.hot
+        unsafe hot.pointee.pages = states.directory
+        unsafe hot.pointee.pageCount = states.directoryCount
     }
 
     /// Takes a channel out of the catalogue.
     func remove(_ state: ChannelState) {
-        let id = Int(state.id.rawValue)
-        unsafe hot.pointee.table?[id] = nil
         names[state.name] = nil
-        states[id] = nil
+        guessedChannels.remove(state.id)
+        states[Int(state.id.rawValue)] = nil
         forgetBlocks(of: state)
-    }
-
-    private func growTable(to count: Int) {
-        guard unsafe count > hot.pointee.tableCount else { return }
-        let capacity = unsafe max(64, count, hot.pointee.tableCount * 2)
-        let table = UnsafeMutablePointer<UnsafeMutablePointer<ChannelHot>?>.allocate(capacity: capacity)
-        unsafe table.initialize(repeating: nil, count: capacity)
-        if let old = unsafe hot.pointee.table {
-            for id in unsafe 0..<hot.pointee.tableCount { unsafe table[id] = old[id] }
-            unsafe old.deallocate()
-        }
-        unsafe hot.pointee.table = table
-        unsafe hot.pointee.tableCount = capacity
     }
 }

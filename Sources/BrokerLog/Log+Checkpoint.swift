@@ -6,9 +6,9 @@ extension Log {
         submit()
         var request = CheckpointRequest(
             position: unsafe hot.pointee.nextPosition - 1, place: disk.place,
-            nextChannelID: UInt32(states.count),
+            nextChannelID: UInt32(states.nextID),
             channels: [], tails: [], damage: counters.damage, snapshot: snapshot)
-        for case let state? in states {
+        for state in states {
             let hot = unsafe state.hot
             request.channels.append(
                 CheckpointChannel(

@@ -85,7 +85,7 @@ extension Log {
         }
         unsafe hot.pointee.nextPosition = journal.place.position + 1
         durable = LogPosition(rawValue: journal.place.position)
-        for case let state? in states {
+        for state in states {
             raise(state, to: state.recoveredFloor)
             trim(state, below: state.recoveredFloor)
         }
@@ -157,7 +157,7 @@ extension Log {
         }
         sealedInRecovery = []
         // Trimming may have read the front block of a channel.
-        for case let state? in states where state.index.first?.location != nil { keepCached(state, 0) }
+        for state in states where state.index.first?.location != nil { keepCached(state, 0) }
         disk.recoveredSegments = found.newest?.channels ?? []
         for channel in disk.recoveredSegments where states[Int(channel.id)] == nil {
             disk.drops.append((durable.rawValue, .delete(channel: channel.id)))

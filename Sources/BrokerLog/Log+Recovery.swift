@@ -1,7 +1,7 @@
 extension Log {
     /// Takes in one record of the journal.
     func recover(_ record: UnsafeRawPointer, covered: UInt64) {
-        guard unsafe Record.position(record) > covered,
+        guard unsafe Record.position(record) > covered, unsafe Record.sequence(record) < Record.numberLimit,
             let kind = unsafe Record.Kind(rawValue: Record.kind(record))
         else { return }
         recovery.records += 1
@@ -12,7 +12,9 @@ extension Log {
         case .state:
             unsafe recoveredRecords.append(Self.body(record))
         case .createChannel:
-            guard let body = unsafe ChannelRecord(Self.body(record)), mayInstall(id) else { return }
+            guard let body = unsafe ChannelRecord(Self.body(record)) else { return }
+            if guessedChannels.contains(id), let guess = state(id) { remove(guess) }
+            guard mayInstall(id) else { return }
             // The channel that had the name before was deleted by a record that is damaged.
             if let older = names[body.name].flatMap(state) { remove(older) }
             install(
@@ -32,7 +34,8 @@ extension Log {
     }
 
     private func mayInstall(_ id: ChannelID) -> Bool {
-        id.rawValue > 0 && state(id) == nil && Int(id.rawValue) < states.count + Self.idLeap
+        id.rawValue > 0 && id.rawValue < .max && state(id) == nil
+            && Int(id.rawValue) < states.nextID + Self.idLeap
     }
 
     /// The channel of a message whose creation is in no record: damage took that. What is whole of it is served.
@@ -64,6 +67,7 @@ extension Log {
                     ChannelState(
                         id: id, name: body.name, limits: body.limits, overhead: overhead, account: openBlocks)
                 )
+                guessedChannels.insert(id)
             }
         }
         guard kind == Record.Kind.message.rawValue, unsafe Record.position(record) > covered,
@@ -87,7 +91,7 @@ extension Log {
     private func recoverMessage(_ record: UnsafeRawPointer, _ state: ChannelState) {
         let sequence = unsafe Record.sequence(record)
         let next = unsafe state.hot.pointee.nextSequence
-        guard sequence >= next, sequence < UInt64.max else { return }
+        guard sequence >= next else { return }
         if sequence > next {
             noteLost(LostRange(channel: state.id, name: state.name, sequences: next...(sequence - 1)))
             skip(state, to: sequence)

@@ -38,7 +38,7 @@ extension Log {
         counters.closedReason = reason
         news.closed = reason
         unsafe hot.pointee.isClosed = true
-        for case let state? in states { rollBack(state) }
+        for state in states { rollBack(state) }
         if let open = takeOpenChunk() { recycle(open) }
         disk?.bytesInFlight = 0
         dropPending(above: durable.rawValue)

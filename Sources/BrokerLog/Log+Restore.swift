@@ -7,7 +7,7 @@ extension Log {
         recoveredSnapshot = checkpoint.snapshot
         counters.damage = checkpoint.damage
         recovery.damage += checkpoint.damage
-        while states.count < Int(checkpoint.nextChannelID) { states.append(nil) }
+        states.skip(to: Int(checkpoint.nextChannelID))
         let tailsPath = directory.checkpoints + "/" + CheckpointFile.name(checkpoint.number, ".tails")
         let tails: OpenFile?
         do throws(FileError) {
@@ -31,9 +31,11 @@ extension Log {
                 try restoreActive(active, state, directory, fileSystem)
             }
             state.weighHoles(tailBytes: Int(channel.tail?.summary.bytes ?? 0))
-            guard let tail = channel.tail else { continue }
-            let name = "checkpoints/" + CheckpointFile.name(checkpoint.number, ".tails")
-            try restoreTail(tail, state, tails, name, directory, fileSystem)
+            if let tail = channel.tail {
+                let name = "checkpoints/" + CheckpointFile.name(checkpoint.number, ".tails")
+                try restoreTail(tail, state, tails, name, directory, fileSystem)
+            }
+            state.reconcile()
         }
     }
 
@@ -124,7 +126,7 @@ extension Log {
         _ tail: SegmentFile.Block, _ state: ChannelState, _ file: OpenFile?, _ name: String,
         _ directory: StoreDirectory, _ fileSystem: any FileSystem
     ) throws(FileError) {
-        if let file {
+        if let file, UInt64(tail.size) <= UInt64(try fileSystem.size(file)) {
             let bytes = try FileBytes(
                 file, at: Int(tail.offset), length: Int(tail.size), fileSystem: fileSystem,
                 skipsUnreadable: true)
@@ -139,12 +141,12 @@ extension Log {
                 return
             }
         }
-        let lost = max(tail.summary.firstSequence, state.firstSequence)...tail.summary.lastSequence
-        let isFront = state.index.isEmpty
-        state.messages -= Int(lost.upperBound - lost.lowerBound + 1)
-        state.bytes -= Int(tail.summary.bytes) - (isFront ? state.frontTrimmedBytes : 0)
-        if isFront { state.frontTrimmedBytes = 0 }
-        if state.messages == 0 { state.firstSequence = state.durableSequence + 1 }
+        let next = state.durableSequence + 1
+        state.setOpen(state.openStorage, firstSequence: next, count: 0, bytes: 0)
+        let first = max(tail.summary.firstSequence, state.firstSequence)
+        // Of a tail that was trimmed nothing is lost.
+        guard first < next else { return }
+        let lost = first...(next - 1)
         state.addDamage(lost)
         recovery.damage.append(
             Damage(
@@ -154,7 +156,7 @@ extension Log {
 
     /// What is still missing now that everything trimmed is gone was lost.
     func setAsideMissing() {
-        for case let state? in states {
+        for state in states {
             var position = 0
             while position < state.index.count {
                 let entry = state.index[position]
@@ -180,13 +182,16 @@ extension ChannelState {
         damage = channel.damage
         unsafe hot.pointee.nextSequence = channel.lastSequence + 1
         unsafe hot.pointee.lastTimestamp = channel.lastTimestamp
-        setOpen(openStorage, firstSequence: channel.lastSequence + 1, count: 0, bytes: 0)
+        setOpen(
+            openStorage, firstSequence: channel.tail?.summary.firstSequence ?? channel.lastSequence + 1,
+            count: 0, bytes: 0)
     }
 
     /// Adds a block of a segment, unless it was trimmed or set aside. One that is not there has a place without size.
     func addBlock(_ block: SegmentFile.Block, segment: UInt64, isThere: Bool = true) {
-        guard block.summary.lastSequence >= firstSequence,
-            block.summary.firstSequence > (index.last?.summary.lastSequence ?? 0),
+        let last = index.last?.summary.lastSequence ?? 0
+        guard block.summary.lastSequence >= firstSequence, openFirstSequence > block.summary.lastSequence,
+            block.summary.firstSequence > last,
             !damage.contains(where: { $0.contains(block.summary.lastSequence) })
         else { return }
         index.append(
@@ -198,15 +203,14 @@ extension ChannelState {
 
     /// Adds an entry for blocks that are not there: its place has no size.
     func addHole(_ range: ClosedRange<UInt64>, segment: UInt64) {
-        guard range.upperBound >= firstSequence, !damage.contains(where: { $0.contains(range.upperBound) })
-        else {
-            return
-        }
-        let count = UInt32(clamping: range.upperBound - range.lowerBound + 1)
+        let first = max(range.lowerBound, firstSequence, (index.last?.summary.lastSequence ?? 0) + 1)
+        let last = min(range.upperBound, openFirstSequence - 1)
+        guard first <= last, !damage.contains(where: { $0.contains(last) }) else { return }
+        let count = UInt32(clamping: last - first + 1)
         index.append(
             BlockEntry(
                 summary: BlockSummary(
-                    firstSequence: range.lowerBound, count: count, rawSize: 0, firstTimestamp: 0,
+                    firstSequence: first, count: count, rawSize: 0, firstTimestamp: 0,
                     lastTimestamp: 0,
                     firstPosition: 0, lastPosition: 0, bytes: 0),
                 location: BlockLocation(segment: segment, offset: 0, size: 0)))
@@ -220,11 +224,33 @@ extension ChannelState {
             if index[position].location?.size == 0, index[position].summary.rawSize == 0 {
                 hole = hole ?? position
             } else {
-                known += Int(index[position].summary.bytes)
+                known &+= Int(index[position].summary.bytes)
             }
         }
         guard let hole else { return }
         if hole == 0 { frontTrimmedBytes = 0 }
-        index[hole].summary.bytes = UInt64(max(0, bytes + frontTrimmedBytes - known))
+        index[hole].summary.bytes = UInt64(max(0, bytes + frontTrimmedBytes &- known))
+    }
+
+    /// Counts what was restored: from here on messages, bytes and first sequence must agree with the blocks, whatever a
+    /// checkpoint says of them.
+    func reconcile() {
+        let front = index.first?.summary.firstSequence ?? openFirstSequence
+        if firstSequence <= front {
+            firstSequence = front
+            frontTrimmedBytes = 0
+        }
+        var (messages, bytes) = (0, 0)
+        func add(_ summary: BlockSummary) {
+            let first = max(summary.firstSequence, firstSequence)
+            messages += summary.lastSequence < first ? 0 : Int(summary.lastSequence - first + 1)
+            bytes &+= Int(summary.bytes)
+        }
+        for position in 0..<index.count { add(index[position].summary) }
+        if unsafe hot.pointee.count > 0 { add(openSummary()) }
+        if frontTrimmedBytes > bytes { frontTrimmedBytes = 0 }
+        self.messages = messages
+        self.bytes = bytes - frontTrimmedBytes
+        if messages == 0 { firstSequence = durableSequence + 1 }
     }
 }

@@ -6,7 +6,7 @@ extension Log {
     public func expire(now: Int64) {
         if let disk, disk.fullReason != nil { disk.background.retry() }
         disk?.committer.retry()
-        for case let state? in states where state.limits.maxAge > 0 && state.messages > 0 {
+        for state in states where state.limits.maxAge > 0 && state.messages > 0 {
             let before = state.firstSequence
             trim(state, notAfter: cutoff(state, now))
             if state.firstSequence != before {
@@ -49,7 +49,7 @@ extension Log {
     /// where the oldest message is on disk only.
     public var nextExpiry: Int64? {
         var earliest: Int64?
-        for case let state? in states where state.limits.maxAge > 0 && state.messages > 0 {
+        for state in states where state.limits.maxAge > 0 && state.messages > 0 {
             let age = Int64(clamping: state.limits.maxAge)
             let (due, overflow) = oldestTimestamp(state).addingReportingOverflow(age)
             if !overflow { earliest = min(earliest ?? due, due) }

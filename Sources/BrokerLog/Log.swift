@@ -30,7 +30,7 @@ public final class Log {
     /// What every append touches, in memory of its own; allocated for the life of the log.
     let hot: UnsafeMutablePointer<LogHot>
     /// Channel by id.
-    var states: [ChannelState?] = [nil]
+    let states = ChannelTable()
     let openBlocks = OpenBlocks()
     var names: [[UInt8]: ChannelID] = [:]
     /// The chunk that is being filled, and emptied ones for reuse.
@@ -57,6 +57,8 @@ public final class Log {
     var lostByGap: [LostRange] = []
     /// Channels whose creation damage took from the journal.
     var namelessChannels: [Damage] = []
+    /// Channels of which only a damaged record tells: one that is whole takes their place.
+    var guessedChannels: Set<ChannelID> = []
     /// What opening the store found.
     public internal(set) var recovery = LogRecovery()
     var counters = LogStatistics()
@@ -77,7 +79,6 @@ public final class Log {
     }
 
     deinit {
-        unsafe hot.pointee.table?.deallocate()
         unsafe hot.deallocate()
     }
 
@@ -130,9 +131,9 @@ struct LogHot {
     var isClosed = false
     /// The disk is full, and as much waits for it as may: messages are refused.
     var isFull = false
-    /// Hot part of a channel by id; `tableCount` entries.
-    var table: UnsafeMutablePointer<UnsafeMutablePointer<ChannelHot>?>?
-    var tableCount = 0
+    /// `ChannelTable.directory`, and its count.
+    var pages: UnsafeMutablePointer<UnsafeMutablePointer<ChannelTable.Slot>?>?
+    var pageCount = 0
 }
 
 /// Something that an operator should know, said when it happens.

@@ -230,14 +230,76 @@ struct HostileFileTests {
         fuzz { random in
             let disk = SimulatedFileSystem(copying: log.disk, seed: 1)
             let path = files[Int(random.next() % UInt64(files.count))]
-            disk.overwrite(path, with: mutated(disk.content(path) ?? [], &random))
+            var bytes = mutated(disk.content(path) ?? [], &random)
+            if random.next() % 2 == 0 { repairChecksums(path, &bytes) }
+            disk.overwrite(path, with: bytes)
+            if random.next() % 8 == 0 { _ = try? LogCheck.run(directory: "/data", fileSystem: disk) }
             do throws(LogError) {
                 let opened = try Log.open(
                     log.configuration, fileSystem: disk, clock: LogClock { 0 }, wake: {})
                 for id in opened.channels { _ = opened.payloads(of: id) }
+                goOn(opened)
             } catch {
                 try #require(!error.description.isEmpty)
             }
+        }
+    }
+
+    /// What was recovered is written to, trimmed and kept again: numbers that were believed are used.
+    private func goOn(_ log: Log) {
+        for id in log.channels {
+            _ = try? log.append("more", to: id)
+            log.setLimits(ChannelLimits(maxMessages: 20, maxAge: 500), of: id)
+        }
+        if log.channel(named: bytes("new")) == nil {
+            _ = try? log.createChannel(named: bytes("new"), limits: ChannelLimits())
+        }
+        for _ in 0..<3 {
+            log.submit()
+            while log.stepCommit() {}
+            _ = log.poll()
+            while log.stepBackground() {}
+            while log.stepReader() {}
+            _ = log.poll()
+            log.expire(now: 2_000)
+            log.checkpoint(state: [])
+        }
+    }
+
+    /// Makes every checksum of a file right again, as somebody who forges one does.
+    private func repairChecksums(_ path: String, _ bytes: inout [UInt8]) {
+        func seal(_ range: Range<Int>, _ at: Int) {
+            guard at >= 0, at + 4 <= bytes.count, range.upperBound <= bytes.count else { return }
+            store(crc(bytes[range]), &bytes, at: at)
+        }
+        func hasMagic(_ text: String, at offset: Int) -> Bool {
+            offset + 88 <= bytes.count && bytes[offset..<(offset + 4)].elementsEqual(Array(text.utf8))
+        }
+        switch path.split(separator: ".").last {
+        case "checkpoint" where bytes.count >= 76:
+            for index in 0..<8 { bytes[8 + index] = UInt8(truncatingIfNeeded: bytes.count >> (8 * index)) }
+            seal(0..<(bytes.count - 4), bytes.count - 4)
+        case "seg", "tails":
+            if path.hasSuffix(".seg"), bytes.count >= SegmentFile.headerSize { seal(0..<60, 60) }
+            for at in stride(from: 0, to: bytes.count, by: 8) where hasMagic("DJB1", at: at) {
+                let stored = min(integer(bytes, at: at + 8, bytes: 4), bytes.count - at - 88)
+                seal((at + 8)..<(at + 88 + stored), at + 4)
+            }
+            let trailer = bytes.count - SegmentFile.trailerSize
+            if trailer > 0, bytes[trailer..<(trailer + 4)].elementsEqual(Array("DJSE".utf8)) {
+                let entries = integer(bytes, at: trailer + 8, bytes: 8)
+                if (0..<trailer).contains(entries) { seal(entries..<(bytes.count - 4), bytes.count - 4) }
+            }
+        case "wal":
+            for at in [0, JournalFileHeader.copyOffset] where hasMagic("DJH1", at: at) {
+                seal(at..<(at + 44), at + 44)
+            }
+            for at in stride(from: 4096, to: bytes.count, by: 512) where hasMagic("DJF1", at: at) {
+                let end = at + 48 + integer(bytes, at: at + 4, bytes: 4)
+                guard end <= bytes.count else { continue }
+                store(crc(bytes[at..<(at + 44)] + bytes[(at + 48)..<end]), &bytes, at: at + 44)
+            }
+        default: break
         }
     }
 }

@@ -66,10 +66,10 @@ struct RepairTests {
     /// Repairs what `damage` does to a store, and holds the result to what a repair promises.
     @discardableResult
     private func repaired(
-        _ note: String, trimmed: Bool = false, _ damage: (Sample) throws -> Void
+        _ note: String, trimmed: Bool = false, comparesCopies: Bool = true, _ damage: (Sample) throws -> Void
     ) throws -> LogRepair.Outcome {
         do {
-            return try repairedOnce(note, trimmed: trimmed, damage)
+            return try repairedOnce(note, trimmed: trimmed, comparesCopies, damage)
         } catch {
             Issue.record("\(note): \(error)")
             throw error
@@ -77,7 +77,7 @@ struct RepairTests {
     }
 
     private func repairedOnce(
-        _ note: String, trimmed: Bool, _ damage: (Sample) throws -> Void
+        _ note: String, trimmed: Bool, _ comparesCopies: Bool, _ damage: (Sample) throws -> Void
     ) throws -> LogRepair.Outcome {
         let sample = try Sample(trimmed: trimmed)
         let disk = sample.file.disk
@@ -95,7 +95,7 @@ struct RepairTests {
         #expect(outcome.after?.damage == [], "\(note)")
         #expect(try LogCheck.run(directory: "/data", fileSystem: disk).damage == [], "\(note)")
         #expect(try Sample.contents(disk) == whole, "\(note): what was whole is there, and nothing else")
-        for file in Set(check.damage.map(\.file)) {
+        for file in Set(check.damage.map(\.file)) where comparesCopies {
             guard let content = broken["/data/" + file] else { continue }
             let copy = try #require(
                 outcome.setAside.flatMap { disk.content("/data/\($0)/\(file)") }, "\(note)")
@@ -208,6 +208,67 @@ struct RepairTests {
         for byte in [20, 2_048 + 20] {
             try repaired("header at \(byte)") { $0.file.disk.flipBit(newest, byte: byte, bit: 1) }
         }
+    }
+
+    @Test("a place that the disk cannot read any more, in a file of each kind")
+    func unreadable() throws {
+        let sample = try Sample()
+        let used = sample.file.disk.everything().filter { !$0.value.allSatisfy { $0 == 0 } }
+        for (path, content) in used.sorted(by: { $0.key < $1.key }) {
+            guard ["wal", "seg", "tails", "checkpoint"].contains(path.split(separator: ".").last) else {
+                continue
+            }
+            let pages = Array(stride(from: 0, to: content.count, by: 4_096))
+            for page in Set([pages[0], pages[pages.count / 2], pages[pages.count - 1]]).sorted() {
+                let range = page..<min(page + 4_096, content.count)
+                let sample = try Sample()
+                sample.file.disk.makeUnreadable(path, range)
+                // A check says what there is, whatever it is.
+                let check = try LogCheck.run(directory: "/data", fileSystem: sample.file.disk)
+                if check.damage.isEmpty {
+                    #expect(path.hasSuffix(".wal"), "\(path) from \(page)")
+                    continue
+                }
+                try repaired("\(path) unreadable from \(page)", comparesCopies: false) {
+                    $0.file.disk.makeUnreadable(path, range)
+                }
+            }
+        }
+    }
+
+    @Test("a checkpoint cannot make a repair touch what is not the store's")
+    func foreignPaths() throws {
+        let sample = try Sample()
+        let disk = sample.file.disk
+        let path = try #require(sample.files(".checkpoint").last)
+        let number = try #require(
+            CheckpointFile.number(String(path.split(separator: "/").last ?? ""), ".checkpoint"))
+        let storeID = try LogCheck.run(directory: "/data", fileSystem: disk).storeID
+        var forged = try #require(
+            CheckpointFile(disk.content(path) ?? [], number: number, storeID: storeID))
+        let outside = [
+            "../outside.checkpoint", "checkpoints/../../outside.checkpoint",
+            "channels/1/../../../outside.seg",
+            "/outside.checkpoint", "checkpoints/other.checkpoint", "channels/+1/00000000000000000001.seg",
+            "journal/../store", "store", "lock", "..",
+        ]
+        for file in outside { forged.damage.append(Damage(file: file, offset: 0, reason: "forged")) }
+        // The simulated disk knows no parents: a directory of that name stands for one.
+        try disk.makeDirectory("/data/..")
+        for file in ["../outside.checkpoint", "outside.checkpoint"] {
+            let file = try disk.open("/data/" + file, .create)
+            try bytes("mine").withUnsafeBytes { try disk.write(file, $0, at: 0) }
+            disk.close(file)
+        }
+        disk.overwrite(path, with: forged.encoded())
+        let before = disk.everything()
+        let outcome = try LogRepair.run(directory: "/data", fileSystem: disk)
+        #expect(outcome.before.damage.count == outside.count, "they are reported, as damage that was found")
+        #expect(outcome.plan.steps == [.makeCheckpoints] && outcome.setAside == nil)
+        for (path, content) in before where path.contains("outside") {
+            #expect(disk.content(path) == content, "\(path)")
+        }
+        #expect(disk.content("/data/store") == before["/data/store"])
     }
 
     @Test("several things at once, and a repair that is ended at any call and begun again")

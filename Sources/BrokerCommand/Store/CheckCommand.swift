@@ -81,7 +81,11 @@ extension LogCheckReport {
         for damage in damage { text += "Damage: \(damage.description.printable)\n" }
         for range in lostBefore { text += "Lost before, repaired: \(range.description.printable)\n" }
         if !damage.isEmpty {
-            let gone = Set(damage.flatMap(\.lost)).reduce(0) { $0 + $1.sequences.count }
+            // What is remembered of earlier damage may say anything.
+            let gone = Set(damage.flatMap(\.lost)).reduce(0) { sum, range in
+                let (total, overflow) = sum.addingReportingOverflow(range.sequences.count)
+                return overflow ? Int.max : total
+            }
             text += "Whole: \(Figures.grouped(messages)) messages; lost: \(Figures.grouped(gone))\n"
         }
         if isInUse { text += "A broker runs on the directory: what it wrote meanwhile may look damaged\n" }

@@ -21,6 +21,16 @@ struct BlockSummary: Equatable, Sendable {
     var bytes: UInt64
 
     var lastSequence: UInt64 { firstSequence + UInt64(count) - 1 }
+
+    /// Whether a block that is on disk may say this of itself.
+    var isPlausible: Bool {
+        count > 0 && firstSequence > 0 && firstSequence < Record.numberLimit && rawSize <= Record.maximumSize
+            && Int(rawSize) >= Int(count) * Record.headerSize && firstPosition < Record.numberLimit
+            && lastPosition < Record.numberLimit && bytes < Self.mostBytes
+    }
+
+    /// Above what the accounted sizes of a block come to, each with the longest name of a channel.
+    private static let mostBytes: UInt64 = 1 << 40
 }
 
 /// A sealed block of a channel.

@@ -35,6 +35,11 @@ enum Record {
     static let headerSize = 40
     /// Largest record: bounds what a hostile length can make anyone allocate.
     static let maximumSize = 80 << 20
+    /// No sequence, position or generation reaches it: at a million a second that takes two thousand years. A file that
+    /// says otherwise is hostile; below it sums and differences stay in range.
+    static let numberLimit: UInt64 = 1 << 56
+    /// Largest offset in a file, and largest file, that are believed.
+    static let offsetLimit: UInt64 = 1 << 48
     /// Longest reply subject, by its 16-bit length.
     static let maximumReply = 65_535
 

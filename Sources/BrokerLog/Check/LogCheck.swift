@@ -74,7 +74,7 @@ struct StoreCheck {
         let path = directory + "/checkpoints"
         for name in try fileSystem.list(path) {
             guard let number = CheckpointFile.number(name, ".checkpoint") else { continue }
-            let bytes = try fileSystem.contents("\(path)/\(name)", limit: .max)
+            let bytes = try fileSystem.readableContents("\(path)/\(name)") ?? []
             if let file = CheckpointFile(bytes, number: number, storeID: identity.storeID) {
                 checkpoints.append(file)
             } else {
@@ -167,7 +167,11 @@ struct StoreCheck {
     /// Verifies both copies of a journal file's header, which was synced with the file's first frame.
     private mutating func checkHeader(_ number: UInt64) throws(FileError) {
         let name = JournalFileHeader.name(number)
-        let page = try fileSystem.contents("\(directory)/journal/\(name)", limit: JournalFileHeader.pageSize)
+        // Reading the journal has named what the disk cannot read.
+        guard
+            let page = try fileSystem.readableContents(
+                "\(directory)/journal/\(name)", limit: JournalFileHeader.pageSize)
+        else { return }
         for offset in JournalFileHeader.damagedCopies(page) {
             report.add(
                 Damage(

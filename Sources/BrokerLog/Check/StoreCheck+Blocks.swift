@@ -52,7 +52,8 @@ extension StoreCheck {
         report.segments += 1
         let size = try fileSystem.size(file)
         // Behind its checksum a header is zeros that nobody reads.
-        let head = try FileBytes(file, length: SegmentFile.headerRead, fileSystem: fileSystem)
+        let head = try FileBytes(
+            file, length: SegmentFile.headerRead, fileSystem: fileSystem, skipsUnreadable: true)
         let expected = SegmentFile.header(storeID: identity.storeID, channel: channel, first: first).prefix(
             SegmentFile.headerRead)
         if head.array(0..<head.count) != Array(expected) {
@@ -97,7 +98,13 @@ extension StoreCheck {
         _ block: SegmentFile.Block, in file: OpenFile, channel: UInt32, segment: UInt64
     ) throws(FileError) -> Bool {
         guard let offset = Int(exactly: block.offset) else { return false }
-        let bytes = try FileBytes(file, at: offset, length: Int(block.size), fileSystem: fileSystem)
+        let bytes: FileBytes
+        do throws(FileError) {
+            bytes = try FileBytes(file, at: offset, length: Int(block.size), fileSystem: fileSystem)
+        } catch {
+            guard error.isUnreadable else { throw error }
+            return false
+        }
         guard let header = BlockHeader(bytes, at: 0), header.channel == channel, header.segment == segment,
             header.storeMark == UInt32(truncatingIfNeeded: identity.storeID), header.summary == block.summary
         else { return false }

@@ -39,11 +39,10 @@ extension CheckpointChannel {
         guard let id = reader.integer(UInt32.self), id > 0, let name = reader.counted(),
             let limitBytes = reader.bytes(24), let limits = ChannelRecord(limitBytes)?.limits,
             let first = reader.integer(UInt64.self), let last = reader.integer(UInt64.self),
-            last < UInt64.max,
-            first <= last + 1, let time = reader.integer(Int64.self),
+            last < Record.numberLimit, first <= last + 1, let time = reader.integer(Int64.self),
             let messages = reader.integer(UInt64.self),
             let bytes = reader.integer(UInt64.self), let trimmed = reader.integer(UInt64.self),
-            messages <= UInt64(Int.max), bytes <= UInt64(Int.max), trimmed <= UInt64(Int.max),
+            messages < Record.numberLimit, bytes < Record.numberLimit, trimmed < Record.numberLimit,
             let damages = reader.integer(UInt32.self)
         else { return nil }
         self.init(
@@ -52,7 +51,7 @@ extension CheckpointChannel {
             segments: SegmentStore.Channel(), tail: nil)
         for _ in 0..<damages {
             guard let lower = reader.integer(UInt64.self), let upper = reader.integer(UInt64.self),
-                lower <= upper
+                lower <= upper, upper < Record.numberLimit
             else { return nil }
             damage.append(lower...upper)
         }
@@ -60,7 +59,10 @@ extension CheckpointChannel {
         switch reader.integer(UInt8.self) {
         case 0: break
         case 1:
-            guard let block = SegmentFile.readBlock(&reader) else { return nil }
+            // The tail holds the channel's newest messages.
+            guard let block = SegmentFile.readBlock(&reader), block.summary.lastSequence == last else {
+                return nil
+            }
             tail = block
         default: return nil
         }
@@ -70,9 +72,10 @@ extension CheckpointChannel {
         guard let count = reader.integer(UInt32.self) else { return false }
         for _ in 0..<count {
             guard let first = reader.integer(UInt64.self), let last = reader.integer(UInt64.self),
-                first <= last,
+                first <= last, last < Record.numberLimit,
                 let size = reader.integer(UInt64.self), let messages = reader.integer(UInt64.self),
-                let bytes = reader.integer(UInt64.self), size <= UInt64(Int.max)
+                let bytes = reader.integer(UInt64.self), size < Record.offsetLimit,
+                messages < Record.numberLimit, bytes < Record.numberLimit
             else { return false }
             segments.sealed.append(
                 SegmentStore.Sealed(first: first, last: last, size: size, messages: messages, bytes: bytes))
@@ -83,7 +86,7 @@ extension CheckpointChannel {
         default: return false
         }
         guard let first = reader.integer(UInt64.self), let size = reader.integer(UInt64.self),
-            let blocks = reader.integer(UInt32.self), size <= UInt64(Int.max)
+            let blocks = reader.integer(UInt32.self), first < Record.numberLimit, size < Record.offsetLimit
         else { return false }
         var active = SegmentStore.Active(first: first, size: size, blocks: [], needsCut: true)
         for _ in 0..<blocks {
@@ -122,7 +125,7 @@ extension Damage {
         for _ in 0..<count {
             guard let channel = reader.integer(UInt32.self), let name = reader.counted(),
                 let lower = reader.integer(UInt64.self), let upper = reader.integer(UInt64.self),
-                lower <= upper
+                lower <= upper, upper < Record.numberLimit
             else { return nil }
             lost.append(
                 LostRange(channel: ChannelID(rawValue: channel), name: name, sequences: lower...upper))

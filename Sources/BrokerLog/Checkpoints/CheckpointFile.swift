@@ -62,8 +62,10 @@ struct CheckpointFile: Equatable {
 
     /// Number of a file name, nil if it is none of ours.
     static func number(_ name: String, _ suffix: String) -> UInt64? {
-        guard name.hasSuffix(suffix), name.utf8.count == 16 + suffix.utf8.count else { return nil }
-        return UInt64(name.dropLast(suffix.count), radix: 16)
+        guard name.hasSuffix(suffix), let number = UInt64(name.dropLast(suffix.count), radix: 16),
+            number < Record.numberLimit, Self.name(number, suffix) == name
+        else { return nil }
+        return number
     }
 
     func encoded() -> [UInt8] {
@@ -105,7 +107,8 @@ struct CheckpointFile: Equatable {
         self.snapshot = snapshot
     }
 
-    /// Reads a checkpoint; nil when anything about it is wrong.
+    /// Reads a checkpoint; nil when anything about it is wrong. A checksum that is right says that nothing happened to
+    /// the bytes, not who wrote them: numbers are held to what they can be, and memory to the bytes that are there.
     init?(_ bytes: [UInt8], number: UInt64, storeID: UInt64) {
         guard bytes.count >= 76 else { return nil }
         var end = ByteReader(Array(bytes.suffix(4)))
@@ -116,8 +119,9 @@ struct CheckpointFile: Equatable {
             reader.integer(UInt64.self) == number, let position = reader.integer(UInt64.self),
             let file = reader.integer(UInt64.self), let offset = reader.integer(UInt64.self),
             let before = reader.integer(UInt64.self), let sum = reader.integer(UInt32.self),
-            offset <= UInt64(Int.max),
-            let nextChannelID = reader.integer(UInt32.self), let count = reader.integer(UInt32.self)
+            position < Record.numberLimit, file < Record.numberLimit, offset < Record.offsetLimit,
+            before <= position, let nextChannelID = reader.integer(UInt32.self),
+            let count = reader.integer(UInt32.self)
         else { return nil }
         self.storeID = storeID
         self.number = number
@@ -127,9 +131,12 @@ struct CheckpointFile: Equatable {
         channels = []
         damage = []
         for _ in 0..<count {
-            guard let channel = CheckpointChannel(&reader) else { return nil }
+            guard let channel = CheckpointChannel(&reader), channel.id > channels.last?.id ?? 0,
+                channel.id < nextChannelID
+            else { return nil }
             channels.append(channel)
         }
+        guard Set(channels.map(\.name)).count == channels.count else { return nil }
         guard let damages = reader.integer(UInt32.self) else { return nil }
         for _ in 0..<damages {
             guard let one = Damage(&reader) else { return nil }

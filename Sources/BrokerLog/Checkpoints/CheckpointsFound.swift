@@ -13,16 +13,6 @@ struct CheckpointsFound {
     /// Number of the first journal file that must be kept.
     var keptJournalFile: UInt64 { valid.count == 2 ? valid[0].journalFile : 0 }
 
-    /// The bytes of a checkpoint; none where the disk cannot read it any more.
-    private static func contents(_ path: String, _ fileSystem: any FileSystem) throws(FileError) -> [UInt8] {
-        do throws(FileError) {
-            return try fileSystem.contents(path, limit: .max)
-        } catch {
-            guard error.isUnreadable else { throw error }
-            return []
-        }
-    }
-
     /// Whether there are checkpoints and none is whole: then the journal must tell everything.
     var isNoneWhole: Bool { newest == nil && !damage.isEmpty }
 
@@ -35,7 +25,7 @@ struct CheckpointsFound {
             guard let number = CheckpointFile.number(name, ".checkpoint") else { continue }
             newestNumber = max(newestNumber, number)
             guard valid.count < 2 else { continue }
-            let bytes = try Self.contents(directory.checkpoints + "/" + name, fileSystem)
+            let bytes = try fileSystem.readableContents(directory.checkpoints + "/" + name) ?? []
             guard let file = CheckpointFile(bytes, number: number, storeID: directory.storeID) else {
                 damage.append(
                     Damage(

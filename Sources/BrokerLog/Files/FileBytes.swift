@@ -49,7 +49,8 @@ final class FileBytes {
         count = max(0, end - offset)
     }
 
-    private static let page = 4096
+    /// What the disk reads, or cannot read, at once.
+    static let page = 4096
 
     deinit { unsafe base.deallocate() }
 

@@ -64,6 +64,12 @@ extension SimulatedFileSystem {
         nonisolated(unsafe) let source = unsafe bytes
         do {
             try onFile(.write, file) { state, node, path throws(FileError) in
+                // A page that is written anew can be read again: the disk puts it elsewhere.
+                if let range = state.unreadable[path], offset <= range.lowerBound,
+                    unsafe offset + source.count >= range.upperBound
+                {
+                    state.unreadable[path] = nil
+                }
                 let size = state.nodes[node]?.current.count ?? 0
                 let growth = unsafe max(0, offset + source.count - size)
                 let free = growth == 0 ? 0 : max(0, state.capacity - state.used)

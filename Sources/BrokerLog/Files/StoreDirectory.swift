@@ -292,4 +292,14 @@ extension FileSystem {
         }
         return count == size ? bytes : Array(bytes.prefix(count))
     }
+
+    /// The bytes of a file; nil where the disk cannot read it any more.
+    func readableContents(_ path: String, limit: Int = .max) throws(FileError) -> [UInt8]? {
+        do throws(FileError) {
+            return try contents(path, limit: limit)
+        } catch {
+            guard error.isUnreadable else { throw error }
+            return nil
+        }
+    }
 }

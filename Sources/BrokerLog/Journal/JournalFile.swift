@@ -110,7 +110,8 @@ struct JournalFileHeader: Equatable {
             let storeID = reader.integer(UInt64.self), let number = reader.integer(UInt64.self),
             let generation = reader.integer(UInt64.self), let position = reader.integer(UInt64.self),
             let previous = reader.integer(UInt32.self),
-            reader.integer(UInt32.self) == checksum(Array(bytes.prefix(44)))
+            reader.integer(UInt32.self) == checksum(Array(bytes.prefix(44))),
+            generation < Record.numberLimit, position < Record.numberLimit
         else { return .unreadable }
         return .valid(
             JournalFileHeader(
@@ -126,7 +127,9 @@ struct JournalFileHeader: Equatable {
 
     /// Number of a file name, nil if it is none of ours.
     static func number(_ name: String) -> UInt64? {
-        guard name.utf8.count == 20, name.hasSuffix(".wal") else { return nil }
-        return UInt64(name.dropLast(4), radix: 16)
+        guard name.hasSuffix(".wal"), let number = UInt64(name.dropLast(4), radix: 16),
+            number < Record.numberLimit, Self.name(number) == name
+        else { return nil }
+        return number
     }
 }

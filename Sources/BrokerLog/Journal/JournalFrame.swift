@@ -34,6 +34,12 @@ struct JournalFrame: Equatable {
     var previousChecksum: UInt32
     var checksum: UInt32 = 0
 
+    /// Whether the numbers are below what anyone reaches (`Record.numberLimit`).
+    var isPlausible: Bool {
+        generation < Record.numberLimit && firstPosition < Record.numberLimit
+            && knownSynced < Record.numberLimit
+    }
+
     var lastPosition: UInt64 { firstPosition &+ UInt64(recordCount) &- 1 }
 
     /// Bytes from the frame's start to where the next may begin.

@@ -253,7 +253,7 @@ struct JournalRecovery {
         let length = Int(frame.length)
         guard length >= Record.headerSize, length <= bytes.count - offset - JournalFrame.headerSize,
             frame.recordCount > 0, Int(frame.recordCount) <= length / Record.headerSize,
-            frame.firstPosition > 0, frame.lastPosition >= frame.firstPosition,
+            frame.firstPosition > 0, frame.lastPosition >= frame.firstPosition, frame.isPlausible,
             unsafe JournalFrame.checksum(bytes.base + offset, length: length) == frame.checksum
         else { return nil }
         return frame
@@ -263,7 +263,8 @@ struct JournalRecovery {
     private func mark(_ bytes: FileBytes, at offset: Int, in index: Int) -> UInt64? {
         guard offset + JournalFrame.headerSize <= bytes.count,
             let frame = unsafe JournalFrame(header: bytes.base + offset), frame.recordCount == 0,
-            frame.length == 0, files[index].header.map({ $0.generation == frame.generation }) ?? true,
+            frame.length == 0, frame.isPlausible,
+            files[index].header.map({ $0.generation == frame.generation }) ?? true,
             unsafe JournalFrame.checksum(bytes.base + offset, length: 0) == frame.checksum
         else { return nil }
         return frame.knownSynced

@@ -110,9 +110,19 @@ private struct Repair {
         defer { fileSystem.close(copy) }
         let size = try fileSystem.size(source)
         var offset = 0
+        // A page at a time where the disk cannot read some: there are zeros in their place in the copy.
+        var most = 1 << 20
         while offset < size {
-            let bytes = try FileBytes(
-                source, at: offset, length: min(1 << 20, size - offset), fileSystem: fileSystem)
+            let bytes: FileBytes
+            do throws(FileError) {
+                bytes = try FileBytes(
+                    source, at: offset, length: min(most, size - offset), fileSystem: fileSystem,
+                    skipsUnreadable: most == FileBytes.page)
+            } catch {
+                guard error.isUnreadable, most > FileBytes.page else { throw error }
+                most = FileBytes.page
+                continue
+            }
             guard bytes.count > 0 else { break }
             try unsafe fileSystem.write(
                 copy, UnsafeRawBufferPointer(start: bytes.base, count: bytes.count), at: offset)

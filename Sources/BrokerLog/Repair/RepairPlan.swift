@@ -31,12 +31,11 @@ public struct RepairPlan: Equatable, Sendable {
         lost = report.damage.flatMap(\.lost)
         var mended: [Step] = []
         for file in Set(report.damage.map(\.file)).sorted() {
-            guard file.contains("/") else {
-                if ["journal", "channels", "checkpoints"].contains(file), !exists(file) {
-                    steps.append(.makeDirectory(file))
-                }
+            if Self.directories.contains(file) {
+                if !exists(file) { steps.append(.makeDirectory(file)) }
                 continue
             }
+            guard Self.isOwn(file) else { continue }
             let isThere = exists(file)
             if isThere { files.append(file) }
             if let (channel, first) = Self.segment(file) {
@@ -59,11 +58,26 @@ public struct RepairPlan: Equatable, Sendable {
         files += later.files
     }
 
+    private static let directories = ["journal", "channels", "checkpoints"]
+
+    /// Whether a path below the data directory is one that the store gives to its files. A checkpoint remembers damage by
+    /// path, and a forged one says any: nothing else is looked for, copied or removed.
+    private static func isOwn(_ file: String) -> Bool {
+        let parts = file.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+        switch parts.first {
+        case "journal" where parts.count == 2: return JournalFileHeader.number(parts[1]) != nil
+        case "checkpoints" where parts.count == 2:
+            return [".checkpoint", ".tails"].contains { CheckpointFile.number(parts[1], $0) != nil }
+        default: return segment(file) != nil
+        }
+    }
+
     /// Channel and first sequence of a segment by its path below the data directory.
     private static func segment(_ file: String) -> (UInt32, UInt64)? {
         let parts = file.split(separator: "/")
         guard parts.count == 3, parts[0] == "channels", parts[2].hasSuffix(".seg"),
-            let channel = UInt32(parts[1]), let first = UInt64(parts[2].dropLast(4))
+            let channel = UInt32(parts[1]), let first = UInt64(parts[2].dropLast(4)),
+            SegmentFile.path("channels", channel, first) == file
         else { return nil }
         return (channel, first)
     }

@@ -74,14 +74,16 @@ struct BlockHeader: Equatable {
         guard u32(0) == Self.magic else { return nil }
         let stored = Int(u32(8))
         let raw = Int(u32(12))
-        let count = Int(u32(20))
         guard stored <= bytes.count - offset - Self.size,
             unsafe cbroker_crc32c(0, base + 8, Self.size - 8 + stored) == u32(4)
         else { return nil }
-        guard count > 0, raw >= count * Record.headerSize, raw <= Record.maximumSize,
-            raw <= stored * Self.maximumRatio, let encoding = Encoding(rawValue: u32(80)),
-            encoding != .plain || raw == stored, u64(32) > 0,
-            u64(32) <= UInt64.max - UInt64(count)
+        summary = BlockSummary(
+            firstSequence: u64(32), count: u32(20), rawSize: u32(12),
+            firstTimestamp: Int64(bitPattern: u64(40)),
+            lastTimestamp: Int64(bitPattern: u64(48)), firstPosition: u64(56), lastPosition: u64(64),
+            bytes: u64(72))
+        guard summary.isPlausible, raw <= stored * Self.maximumRatio,
+            let encoding = Encoding(rawValue: u32(80)), encoding != .plain || raw == stored
         else { return nil }
         storedLength = u32(8)
         self.encoding = encoding
@@ -89,11 +91,6 @@ struct BlockHeader: Equatable {
         segment = u64(24)
         storeMark = u32(84)
         checksum = u32(4)
-        summary = BlockSummary(
-            firstSequence: u64(32), count: u32(20), rawSize: u32(12),
-            firstTimestamp: Int64(bitPattern: u64(40)),
-            lastTimestamp: Int64(bitPattern: u64(48)), firstPosition: u64(56), lastPosition: u64(64),
-            bytes: u64(72))
     }
 
     /// Writes the header in front of the data at `base + 88`.

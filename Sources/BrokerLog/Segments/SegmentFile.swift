@@ -103,15 +103,14 @@ enum SegmentFile {
             let firstTime = reader.integer(Int64.self), let lastTime = reader.integer(Int64.self),
             let firstPosition = reader.integer(UInt64.self), let lastPosition = reader.integer(UInt64.self),
             let bytes = reader.integer(UInt64.self), let raw = reader.integer(UInt32.self),
-            reader.integer(UInt32.self) != nil, count > 0, first > 0, first <= UInt64.max - UInt64(count),
-            bytes <= UInt64(Int.max)
+            reader.integer(UInt32.self) != nil, offset < Record.offsetLimit
         else { return nil }
-        return Block(
-            summary: BlockSummary(
-                firstSequence: first, count: count, rawSize: raw, firstTimestamp: firstTime,
-                lastTimestamp: lastTime, firstPosition: firstPosition, lastPosition: lastPosition,
-                bytes: bytes),
-            offset: offset, size: size)
+        let summary = BlockSummary(
+            firstSequence: first, count: count, rawSize: raw, firstTimestamp: firstTime,
+            lastTimestamp: lastTime, firstPosition: firstPosition, lastPosition: lastPosition, bytes: bytes)
+        // What a reader takes from the disk for it: no more than its records, which lz4 cannot make grow by more.
+        guard summary.isPlausible, Int(size) <= BlockHeader.size + Int(raw) + alignment else { return nil }
+        return Block(summary: summary, offset: offset, size: size)
     }
 
     /// The index of a sealed segment of `size` bytes; nil when it is damaged or there is none.

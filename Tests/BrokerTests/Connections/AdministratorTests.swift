@@ -81,7 +81,8 @@ struct AdministratorTests {
         }
     }
 
-    @Test("the engine, whose answers go where clients say, makes no request either", arguments: ["", "secret"])
+    @Test(
+        "the engine, whose answers go where clients say, makes no request either", arguments: ["", "secret"])
     func engine(token: String) async throws {
         let options = CoreFixture.options { $0.administratorToken = token.isEmpty ? nil : token }
         let subject = "$BROKER.API.CHANNEL.DELETE.vc.foo"
