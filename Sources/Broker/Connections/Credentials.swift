@@ -47,6 +47,12 @@ struct Credentials: Sendable {
         return isAdministrator ? .administrator : isClient ? .client : .refused
     }
 
+    /// The user that a client got in as, for log lines; nil where it presented no user or none was asked for.
+    func user(of connect: ConnectOptions) -> [UInt8]? {
+        guard case .user(let user, _) = kind, accept(connect) else { return nil }
+        return user
+    }
+
     private func accept(_ connect: ConnectOptions) -> Bool {
         switch kind {
         case .everybody: return true

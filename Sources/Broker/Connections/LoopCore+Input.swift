@@ -242,6 +242,10 @@ extension LoopCore {
             ]
             .filter { !$0.isEmpty }.map { String(decoding: $0, as: UTF8.self) }.joined(separator: ":")
             if !words.isEmpty { unsafe connection.pointee.label += " - \(words.debugDescription)" }
+            if let user = shared.credentials.user(of: connect) {
+                let name = "$G/user:" + String(decoding: user, as: UTF8.self)
+                unsafe connection.pointee.label += " - \(name.debugDescription)"
+            }
             unsafe connection.pointee.keepAlive.connected(
                 now: now, jitter: Double.random(in: 0..<1, using: &state.pointee.random))
             unsafe scheduleDeadline(connection)

@@ -22,6 +22,14 @@ struct HandshakeTests {
         }
     }
 
+    @Test("the address of an IPv6 client has no brackets")
+    func addressOfVersion6() async throws {
+        try await CoreFixture.run(CoreFixture.options { $0.host = "::1" }) { core in
+            let line = try await RawClient.open(host: "::1", port: core.port).line()
+            #expect(line.contains("\"client_ip\":\"::1\""), "\(line)")
+        }
+    }
+
     @Test("INFO announces the address that the operator chose, in place of the one listened on")
     func advertised() async throws {
         let options = CoreFixture.options {

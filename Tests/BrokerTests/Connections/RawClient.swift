@@ -65,14 +65,14 @@ final class RawClient: Sendable {
     }
 
     /// Connects; INFO is the first line to read.
-    static func open(port: Int, reading: Bool = true) async throws -> RawClient {
+    static func open(host: String = "127.0.0.1", port: Int, reading: Bool = true) async throws -> RawClient {
         let handler = Handler()
         let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .channelOption(.allowRemoteHalfClosure, value: true)
             .channelOption(.autoRead, value: reading)
             .channelOption(.socketOption(.so_rcvbuf), value: reading ? 1 << 20 : 4096)
             .channelInitializer { $0.pipeline.addHandler(handler) }
-            .connect(host: "127.0.0.1", port: port).get()
+            .connect(host: host, port: port).get()
         return RawClient(channel: channel, handler: handler)
     }
 

@@ -62,6 +62,28 @@ struct TraceTests {
         #expect(lines.count(containing: "cid:1 - <-> [DELSUB 7]") == 1)
     }
 
+    @Test("after CONNECT a client's lines name its library, and the user that it got in as")
+    func label() async throws {
+        func label(_ credentials: String, _ change: (inout BrokerOptions) -> Void) async throws -> String? {
+            let lines = LogLines()
+            try await CoreFixture.run(CoreFixture.options(change), logger: lines.logger(.trace)) { core in
+                let client = try await RawClient.ready(
+                    port: core.port, #""version":"1","lang":"c","name":"n""# + credentials)
+                await client.close()
+                while try await core.counters().connections > 0 { await Task.yield() }
+            }
+            let line = lines.all.first { $0.contains("<<- [PING]") }
+            return line?.replacing(#/^.*cid:1 - /#, with: "").replacing(" - <<- [PING]", with: "")
+        }
+        func one(_ options: inout BrokerOptions) {
+            options.user = "u"
+            options.password = "p"
+        }
+        #expect(try await label(#","user":"u","pass":"p""#, one) == #""v1:c:n" - "$G/user:u""#)
+        #expect(try await label(#","user":"u","pass":"p""#) { _ in } == #""v1:c:n""#)
+        #expect(try await label(#","auth_token":"t""#) { $0.token = "t" } == #""v1:c:n""#)
+    }
+
     @Test("verbose answers are shown")
     func verbose() async throws {
         let got = try await lines("SUB a 1\r\n")
