@@ -200,6 +200,25 @@ public final class StreamingClient: Sendable {
             acknowledger: acknowledger)
     }
 
+    /// Whether the server has a channel. Asking does not create it, as subscribing would.
+    ///
+    /// - Throws: `.timeout`, `.invalidChannel`, `.sessionLost`, `.closed`.
+    public func hasChannel(_ channel: String) async throws(StreamingError) -> Bool {
+        guard Subject.isValidChannel(Array(channel.utf8)) else { throw .invalidChannel(channel) }
+        // The protocol has no such question. Closing a subscription that nobody has is refused in one way where there is
+        // no such channel (nats-streaming.md 3.0), and in another where there is.
+        var request = UnsubscribeRequest()
+        request.clientID = Array(clientID.utf8)
+        request.subject = Array(channel.utf8)
+        request.inbox = Array(("_INBOX." + UniqueName.make()).utf8)
+        let what = "channel lookup"
+        let answer = try await session.request(
+            session.subjects.subscriptionCloseRequests, request.encoded(), what: what)
+        let response = unsafe answer.withUnsafeBytes { unsafe SubscriptionResponse(decoding: $0) }
+        guard let response else { throw .malformedResponse(what) }
+        return response.error != Array("stan: unknown channel".utf8)
+    }
+
     // MARK: Ending
 
     /// Takes leave of the server: plain subscriptions end, durables keep their position. Publishes without an

@@ -7,11 +7,11 @@ struct ChannelDumpCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "dump", abstract: "Print every stored message of a channel.",
         discussion: """
-            Reads over the streaming protocol from the first message to the last one that is there; asking for a channel \
-            that does not exist creates it. With --dir it reads a data directory that no broker runs on, and changes nothing.
+            Reads over the streaming protocol from the first message to the last one that is there, and changes nothing. \
+            With --dir it reads a data directory that no broker runs on.
             Each line has sequence, time and body separated by tabs; line ends, tabs and backslashes in a body are escaped. \
             --raw prints bodies only, as they are, --json an object a line.
-            Exit code: 0 done (also without messages), 1 failed, 2 not understood.
+            Exit code: 0 done (also without messages), 1 failed or no such channel, 2 not understood.
             """)
 
     @OptionGroup var streaming: StreamingOptionsGroup
@@ -54,6 +54,11 @@ struct ChannelDumpCommand: AsyncParsableCommand {
 
     private func dumpFromServer() async throws {
         let client = try await streaming.connect()
+        // A subscription would create it.
+        guard try await client.hasChannel(channel) else {
+            try await client.close()
+            throw CommandFailure("there is no channel \"\(channel.printable)\"")
+        }
         var options = ChannelSubscriptionOptions(start: .last)
         let newest = try await client.subscribe(channel, options)
         // The last message tells where to end.
