@@ -107,7 +107,7 @@ public final class BrokerServer: Sendable {
         extensions.streaming = { request in
             try await streaming.withEngine { $0.answer(request, version: version) }
         }
-        extensions.unreadiness = { try await streaming.withEngine { $0.log.closedReason } }
+        extensions.health = { try await streaming.withEngine { $0.health() } }
         extensions.metrics = { metrics in try await streaming.withEngine { $0.addMetrics(to: metrics) } }
         extensions.links = ["serverz", "storez", "clientsz", "channelsz"].map {
             (path: "/streaming/\($0)", text: "Streaming \($0)")

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 import streaming_pb2 as pb
-from broker_process import PATIENCE, BrokerProcess, wait_until
+from broker_process import BROKER, PATIENCE, BrokerProcess, wait_until
 from streaming_client import StreamingClient
 
 
@@ -130,11 +130,20 @@ def test_a_damaged_middle_is_named_and_everything_else_is_served(directory):
         log = broker.log
         assert os.path.basename(path) in log, log
         assert "101" in log and ('"a"' in log or "channel a" in log or " a " in log), log
-        status, health = broker.http("/healthz")
-        assert "damage" in health.lower() or status == 200
-        broker.restart()
-        assert os.path.basename(path) in broker.log or "damage" in broker.log.lower(), \
-            "damage is remembered until it is repaired: " + broker.log
+        for hard in [False, True, None]:
+            # It is ready, and shows the damage until it is repaired.
+            health = broker.monitor("/healthz")
+            assert health["status"] == "ok" and len(health["damage"]) == 1, health
+            assert os.path.basename(path) in health["damage"][0], health
+            assert 'channel "a" (1) sequences 101-101' in health["damage"][0], health
+            page = broker.monitor("/streaming/channelsz?channel=a")
+            assert page["lost"] == [{"first_seq": 101, "last_seq": 101}], page
+            assert "lost" not in broker.monitor("/streaming/channelsz?channel=other")
+            if hard is not None:
+                broker.restart(hard=hard)
+        shown = subprocess.run([BROKER, "channel", "info", "a", "--monitor",
+                                f"http://127.0.0.1:{broker.monitoring_port}"], capture_output=True, text=True)
+        assert "Lost:     101 (damaged on disk)" in shown.stdout, shown.stdout + shown.stderr
     after = contents(directory)
     name = os.path.relpath(path, directory)
     if name in after:
@@ -233,6 +242,10 @@ def test_a_full_disk_refuses_publishes_serves_readers_and_goes_on_when_there_is_
             assert refused_by, "300 MB fit on a disk with 24 MB left"
             assert refused_by != "stan: invalid publish request", refused_by
             assert client.ping() == ""
+            for page in ["/healthz", "/readyz"]:
+                status, health = broker.http(page)
+                assert status == 503 and "No space left" in health, (status, health)
+            assert broker.http("/livez")[0] == 200
             got = client.subscribe("a", start=pb.First, durable="reader").wait(acknowledged)
             assert [m.sequence for m in got[:acknowledged]] == list(range(1, acknowledged + 1))
             os.remove(filler)
@@ -240,6 +253,7 @@ def test_a_full_disk_refuses_publishes_serves_readers_and_goes_on_when_there_is_
             def accepted():
                 return client.publish("a", b"again").error == ""
             wait_until(accepted, "publishing to resume when there is space")
+            assert broker.http("/healthz") == (200, '{"status":"ok"}')
             acknowledged += 1
             got = client.subscribe("a", start=pb.First).wait(acknowledged)
             assert [m.sequence for m in got] == list(range(1, len(got) + 1))
@@ -267,7 +281,6 @@ def test_starting_twice_without_a_write_changes_no_byte(directory):
 
 
 def test_check_reads_a_whole_store_and_a_damaged_one(directory):
-    from broker_process import BROKER
     payloads = filled(directory)
     before = contents(directory)
     result = subprocess.run([BROKER, "check", directory], capture_output=True, text=True, timeout=PATIENCE)

@@ -1,14 +1,22 @@
 import BrokerProtocol
 import Synchronization
 
+/// What `/healthz` says of the store.
+struct StoreHealth: Sendable {
+    /// Why no messages are taken; nil when they are.
+    var unreadiness: String?
+    /// Damaged places that are not repaired yet, a sentence each.
+    var damage: [String] = []
+}
+
 /// What the monitoring port answers (nats-core.md 7). Knows no HTTP: a request target in, a response out.
 final class MonitoringRoutes: Sendable {
     /// What the parts above the core add. Each closure goes to the loop that owns what it reads.
     struct Extensions: Sendable {
         /// Paths that begin with `/streaming/`; nil for an unknown one.
         var streaming: @Sendable (MonitoringRequest) async throws -> MonitoringResponse? = { _ in nil }
-        /// Why the broker is not ready to take messages; nil when it is.
-        var unreadiness: @Sendable () async throws -> String? = { nil }
+        /// Whether the broker is ready to take messages, and what it has lost.
+        var health: @Sendable () async throws -> StoreHealth = { StoreHealth() }
         /// Adds figures to `/metrics`.
         var metrics: @Sendable (MetricsText) async throws -> MetricsText = { $0 }
         /// Links on the index page besides the core's: path and text.
@@ -90,14 +98,23 @@ final class MonitoringRoutes: Sendable {
         contentType: "application/json", body: Array("{\"status\":\"ok\"}".utf8))
 
     private func health() async throws -> MonitoringResponse {
-        guard let reason = try await extensions.unreadiness() else { return Self.healthy }
+        let health = try await extensions.health()
         var json = JSONWriter()
         json.beginObject()
-        json.field("status", "unavailable")
-        json.field("error", reason)
+        json.field("status", health.unreadiness == nil ? "ok" : "unavailable")
+        if let reason = health.unreadiness { json.field("error", reason) }
+        // Everything else is served: who is damaged is ready all the same.
+        if !health.damage.isEmpty {
+            json.beginArray("damage")
+            for damage in health.damage.prefix(Self.mostDamage) { json.element(Array(damage.utf8)) }
+            json.endArray()
+        }
         json.endObject()
-        return .json(json, status: 503)
+        return .json(json, status: health.unreadiness == nil ? 200 : 503)
     }
+
+    /// Damaged places that a page names; `/metrics` has the number of all.
+    private static let mostDamage = 100
 
     // MARK: Index
 

@@ -48,6 +48,7 @@ extension StreamingEngine {
                 )
             }
         } catch {
+            if case .full = error { fullReason = error.description }
             unsafe refusePublish(error.description, guid: message.guid, reply: reply)
         }
     }
@@ -118,6 +119,11 @@ extension StreamingEngine {
     /// and is acknowledged, in this order.
     func releaseDurable() {
         let durable = log.durable
+        if fullReason != nil, let taken = unsafe acknowledgements.first,
+            unsafe taken.position <= durable.rawValue
+        {
+            fullReason = nil
+        }
         unsafe acknowledgements.forEach(upTo: durable.rawValue) { entry in
             guard let channel = unsafe channels[entry.channel] else { return }
             unsafe channel.lastSequence = max(channel.lastSequence, entry.sequence)
@@ -182,6 +188,7 @@ extension StreamingEngine {
             acknowledgements.removeFirst()
         }
         tracedPublishers.removeAll()
+        fullReason = reason
         logger.error("STREAM: Publishes are refused: \(reason)")
     }
 

@@ -108,6 +108,8 @@ final class StreamingEngine<Transport: MessageTransport> {
     /// The wall clock as it was at the first publish of this tick: read once, not per message.
     var tickTime: Int64?
     var publishersArePaused = false
+    /// Why publishes were refused last; nil since one was taken, or there seems to be room.
+    var fullReason: String?
     /// Subscribe requests that wait for a block to find their start time.
     var waitingStarts: [PendingStart] = []
     /// Purges that wait for a block in which they end.

@@ -90,6 +90,23 @@ extension StreamingEngine {
         return json
     }
 
+    // MARK: Health
+
+    /// Whether messages are taken, and what of the store is damaged.
+    func health() -> StoreHealth {
+        if fullReason != nil, let free = FreeSpace.bytes(at: options.directory), free >= spaceThatSuffices {
+            fullReason = nil
+        }
+        let unreadiness = log.closedReason.map { "the store is closed for writing: \($0)" }
+        return StoreHealth(
+            unreadiness: unreadiness ?? fullReason.map { "publishes are refused: \($0)" },
+            damage: log.statistics.damage.map(\.description))
+    }
+
+    /// With so much room on the disk publishes are believed to be taken again before one was: where a broker that is not
+    /// ready gets no clients, none would be.
+    private var spaceThatSuffices: UInt64 { UInt64(min(options.journalSizeBytes / 4, 64 << 20)) }
+
     // MARK: clientsz
 
     private func clientsz(_ request: MonitoringRequest) -> MonitoringResponse {
@@ -181,6 +198,16 @@ extension StreamingEngine {
         json.field("first_seq", last == 0 ? 0 : info?.firstSequence ?? 0)
         json.field("last_seq", last)
         json.field("subs_count", channel.subscriptionCount)
+        if let lost = info?.damage, !lost.isEmpty {
+            json.beginArray("lost")
+            for range in lost {
+                json.beginObject()
+                json.field("first_seq", range.lowerBound)
+                json.field("last_seq", range.upperBound)
+                json.endObject()
+            }
+            json.endArray()
+        }
         guard withSubscriptions, !channel.consumers.isEmpty else { return }
         json.beginArray("subscriptions")
         for consumer in channel.consumers {

@@ -95,8 +95,16 @@ struct ChannelInfoCommand: AsyncParsableCommand {
                   First:    \(Figures.grouped(channel["first_seq"]?.integer ?? 0))
                   Last:     \(Figures.grouped(channel["last_seq"]?.integer ?? 0))
 
-
             """
+        let lost = channel["lost"]?.array ?? []
+        if !lost.isEmpty {
+            let ranges = lost.map { range in
+                let (first, last) = (range["first_seq"]?.integer ?? 0, range["last_seq"]?.integer ?? 0)
+                return first == last ? "\(first)" : "\(first)-\(last)"
+            }
+            text += "      Lost:     \(ranges.joined(separator: ", ")) (damaged on disk)\n"
+        }
+        text += "\n"
         let subscriptions = channel["subscriptions"]?.array ?? []
         guard !subscriptions.isEmpty else { return text + "No subscriptions\n" }
         var table = Table([

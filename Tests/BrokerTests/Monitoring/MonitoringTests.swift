@@ -102,7 +102,13 @@ struct MonitoringTests {
                     == "Error decoding boolean for 'js-server-only': strconv.ParseBool: parsing \"zz\": invalid syntax\n"
             )
         }
-        try await run(.init(unreadiness: { "the log is closed: \"disk\"" })) { (_, port) async throws in
+        try await run(.init(health: { StoreHealth(damage: ["a: \"b\"", "c"]) })) { (_, port) async throws in
+            let answer = try await request(port, "/healthz")
+            #expect(answer.status == "HTTP/1.1 200 OK", "what is whole is served")
+            #expect(answer.body == "{\"status\":\"ok\",\"damage\":[\"a: \\\"b\\\"\",\"c\"]}")
+        }
+        try await run(.init(health: { StoreHealth(unreadiness: "the log is closed: \"disk\"") })) {
+            (_, port) async throws in
             let answer = try await request(port, "/healthz")
             #expect(answer.status == "HTTP/1.1 503 Service Unavailable")
             #expect(
