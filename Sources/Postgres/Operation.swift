@@ -33,11 +33,19 @@ final class Operation: @unchecked Sendable {
 
     typealias Outcome = Result<[PostgresResult], any Error>
 
+    /// A caller that can go on.
+    struct Resumption {
+        let continuation: CheckedContinuation<Outcome, Never>
+        let outcome: Outcome
+    }
+
     private(set) var request: Request?
     let mode: Mode
     let timeout: Duration?
     /// How long its caller may watch for the answer, in nanoseconds.
     let watchTime: UInt64
+    /// Whether a quick answer is to be expected at all: not of a commit, which waits for the server's disk.
+    let answersSoon: Bool
 
     /// Who waits for the end. A stream has none: its consumer waits in `rowWaiter`.
     var continuation: CheckedContinuation<Outcome, Never>?
@@ -64,8 +72,9 @@ final class Operation: @unchecked Sendable {
     /// The consumer lags; the socket is not read.
     var isPaused = false
 
-    init(_ request: Request, mode: Mode = .collect, timeout: Duration? = nil) {
+    init(_ request: Request, mode: Mode = .collect, timeout: Duration? = nil, answersSoon: Bool = true) {
         self.request = request
+        self.answersSoon = answersSoon
         self.mode = mode
         self.timeout = timeout
         var further: UInt64 = 0

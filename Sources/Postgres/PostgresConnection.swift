@@ -188,7 +188,9 @@ extension PostgresConnection {
             query.parameters.isEmpty
             ? Operation.Request.simple(try Self.terminated(query.sql.utf8))
             : .statement(PostgresStatement(query))
-        let operation = Operation(request, timeout: timeout ?? session.configuration.queryTimeout)
+        // What must be carried out is the end of something, a commit above all: it waits for the server's disk.
+        let operation = Operation(
+            request, timeout: timeout ?? session.configuration.queryTimeout, answersSoon: !isShielded)
         return try await last(session.run(operation, isShielded: isShielded))
     }
 

@@ -111,7 +111,7 @@ extension Session {
         guard let operation = current, operation.hasEnded, cancelsInFlight == 0 else { return }
         if let graceTimer { poller.callOff(graceTimer) }
         graceTimer = nil
-        answersSoon = MonotonicClock.now &- operation.sentAt < operation.watchTime
+        if operation.answersSoon { answersSoon = MonotonicClock.now &- operation.sentAt < operation.watchTime }
         lockedLeaveToPoller()
         current = nil
         lockedComplete(operation)
@@ -128,8 +128,9 @@ extension Session {
             operation.streamEnd = operation.outcome
             lockedOfferRows(operation)
         } else {
-            operation.continuation?.resume(returning: operation.outcome)
+            guard let continuation = operation.continuation else { return }
             operation.continuation = nil
+            resumptions.append(Operation.Resumption(continuation: continuation, outcome: operation.outcome))
         }
     }
 

@@ -27,10 +27,20 @@ extension Session {
     nonisolated(nonsending)
         private func carryOut(_ operation: Operation) async -> Operation.Outcome
     {
-        if withLock({ lockedSubmit(operation, mayWatch: true) }) {
-            if let outcome = await lookForAnswer(to: operation) { return outcome }
+        AnswerWatch.enter()
+        defer { AnswerWatch.leave() }
+        if operation.answersSoon, AnswerWatch.isAlone {
+            if withLock({ lockedSubmit(operation, mayWatch: true) }) {
+                if let outcome = await lookForAnswer(to: operation) { return outcome }
+            }
+            return await withCheckedContinuation { wait(for: operation, $0) }
         }
-        return await withCheckedContinuation { wait(for: operation, $0) }
+        return await withCheckedContinuation { continuation in
+            withLock {
+                operation.continuation = continuation
+                _ = lockedSubmit(operation, mayWatch: false)
+            }
+        }
     }
 
     /// Gives a stream to the session; its consumer waits for rows.
@@ -55,7 +65,7 @@ extension Session {
             queue.append(operation)
             return false
         }
-        let watches = mayWatch && answersSoon && AnswerWatch.begin()
+        let watches = mayWatch && answersSoon
         if watches {
             isWatchedByCaller = true
             lockedWatch(reading: false, writing: false)

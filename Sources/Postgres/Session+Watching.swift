@@ -7,8 +7,9 @@ import Synchronization
 // An answer that comes within some microseconds costs less than the two threads that have to wake up for it (the
 // poller's, then the caller's: 60 µs on a virtual machine, where the answer itself takes 25). So a caller whose
 // connection answered quickly the last time looks at the socket itself for a moment, without blocking, before it leaves
-// that to the poller. It gives its thread back between the looks, at most one caller of the process does it at a time,
-// and one that waited in vain does not do it again until an answer has been quick.
+// that to the poller. It gives its thread back between the looks, it does so only while no other caller of the process
+// waits for an answer (with several, the poller is awake anyway, and the server needs the processor), and one that waited
+// in vain does not do it again until an answer has been quick.
 extension Session {
     /// How long the caller of one statement watches, in nanoseconds.
     static let watchTime: UInt64 = 500_000
@@ -23,7 +24,6 @@ extension Session {
     nonisolated(nonsending)
         func lookForAnswer(to operation: Operation) async -> Operation.Outcome?
     {
-        defer { AnswerWatch.end() }
         let deadline = MonotonicClock.now + operation.watchTime
         while true {
             let sliceEnd = MonotonicClock.now + Self.sliceTime
@@ -32,7 +32,7 @@ extension Session {
                 // The server may need this processor.
                 sched_yield()
             }
-            if MonotonicClock.now >= deadline { return nil }
+            if MonotonicClock.now >= deadline || !AnswerWatch.isAlone { return nil }
             await Task.yield()
         }
     }
@@ -61,16 +61,13 @@ extension Session {
     }
 }
 
-/// Counts the callers of this process that watch for an answer.
+/// Counts the callers of this process that wait for an answer.
 enum AnswerWatch {
-    private static let watching = Atomic<Int>(0)
+    private static let callers = Atomic<Int>(0)
 
-    /// False when as many do as may.
-    static func begin() -> Bool {
-        if watching.add(1, ordering: .relaxed).newValue <= 1 { return true }
-        watching.subtract(1, ordering: .relaxed)
-        return false
-    }
+    static func enter() { callers.add(1, ordering: .relaxed) }
+    static func leave() { callers.subtract(1, ordering: .relaxed) }
 
-    static func end() { watching.subtract(1, ordering: .relaxed) }
+    /// The only caller is the one that asks.
+    static var isAlone: Bool { callers.load(ordering: .relaxed) == 1 }
 }

@@ -46,6 +46,8 @@ import Synchronization
 
     /// Reports that arrived while the lock was held; told when it is free.
     var notices: [PostgresServerError] = []
+    /// Callers whose operation ended while the lock was held; resumed when it is free, for they soon want it themselves.
+    var resumptions: [Operation.Resumption] = []
     var listeners: [UInt64: Listener] = [:]
     var lastListener: UInt64 = 0
     /// Statements that the connection prepared for itself, by their text and the types of
@@ -56,14 +58,18 @@ import Synchronization
 
     var isOpen: Bool { lock.withLock { _ in phase == .open } }
 
-    /// Runs `body` under the lock, then tells the notices that came up.
+    /// Runs `body` under the lock, then tells the notices that came up and resumes those whose operation ended.
     func withLock<Value>(_ body: () -> Value) -> Value {
-        let (value, late) = lock.withLock { _ in
+        let (value, notices, resumptions) = lock.withLock { _ in
             let value = body()
-            defer { notices = [] }
-            return (value, notices)
+            defer {
+                self.notices = []
+                self.resumptions = []
+            }
+            return (value, self.notices, self.resumptions)
         }
-        for notice in late { tell(notice) }
+        for notice in notices { tell(notice) }
+        for resumption in resumptions { resumption.continuation.resume(returning: resumption.outcome) }
         return value
     }
 
