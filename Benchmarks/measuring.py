@@ -1,5 +1,6 @@
 """Runs of the load generator against servers, in alternating rounds, kept as rows of ratios."""
 
+import concurrent.futures
 import glob
 import json
 import os
@@ -7,7 +8,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import threading
 
 from servers import Broker, free_port
 
@@ -61,11 +61,12 @@ class Bench:
     def resident_peak(self, server, words):
         """Runs the load and returns the highest resident size seen, in MB."""
         peak = 0.0
-        thread = threading.Thread(target=lambda: self.load(*words))
-        thread.start()
-        while thread.is_alive():
-            peak = max(peak, server.resident_mb())
-            thread.join(0.02)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            load = pool.submit(self.load, *words)
+            while not load.done():
+                peak = max(peak, server.resident_mb())
+                concurrent.futures.wait([load], 0.02)
+            load.result()
         return peak
 
     def disk(self):

@@ -49,7 +49,7 @@ def wrk(url, token, seconds, script=None):
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     errors = re.search(r"Socket errors: (.*)", text)
     if bad or errors:
-        print(f"  wrk says: {bad[0] if bad else ''} {errors[0] if errors else ''}")
+        raise SystemExit(f"{url}: no result, as wrk says: {bad[0] if bad else ''} {errors[0] if errors else ''}")
     milliseconds = lambda value, unit: float(value) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
     p50, p99 = (milliseconds(*re.search(rf"^ +{part}% +([\d.]+)(us|ms|s)$", text, re.MULTILINE).groups()) for part in (50, 99))
     return float(re.search(r"Requests/sec: +([\d.]+)", text)[1]), p50, p99

@@ -12,11 +12,12 @@ typedef struct {
     size_t number_at;        // the message number, `digits` wide: guid, or token of the reply subject
     int digits;
     size_t channel_at[2];    // four digits of the channel's number, 0 = there is one channel
-    size_t uuids_at[UUIDS];  // 0 = the payload is always the same
+    size_t payload_at;
+    size_t uuids_at[UUIDS];  // 0 = the payload is no event: other bytes for each message
 } Frame;
 
 typedef struct {
-    int fd;
+    int fd, index;
     Frame frame;
     char ack[256];       // what an ack looks like up to the number
     size_t ack_prefix;
@@ -58,10 +59,10 @@ static void write_uuid(char *at) {
     }
 }
 
-// An event of the services as JSON, 374 bytes with five UUIDs, or a payload that is always the same.
+// An event of the services as JSON, 374 bytes with five UUIDs, or the payload of the first message.
 static void make_payload(const Work *work, char *payload, size_t uuids[UUIDS]) {
     memset(uuids, 0, UUIDS * sizeof *uuids);
-    fill_payload(payload, work->size);
+    memcpy(payload, stored_payload(0, work->size), (size_t)work->size);
     if (!work->json) return;
     if (work->size != EVENT) die("an event has %d bytes", EVENT);
     static const char event[] =
@@ -108,8 +109,9 @@ size_t streaming_ack(char *frame, const char *inbox, size_t *whole) {
     return (size_t)line + 2;
 }
 
-static void find_uuids(Frame *frame, const char *payload, int size, const size_t uuids[UUIDS]) {
+static void find_payload(Frame *frame, const char *payload, int size, const size_t uuids[UUIDS]) {
     const char *at = memmem(frame->bytes, frame->length, payload, (size_t)size);
+    frame->payload_at = (size_t)(at - frame->bytes);
     for (int i = 0; i < UUIDS; i++) frame->uuids_at[i] = uuids[i] ? (size_t)(at - frame->bytes) + uuids[i] : 0;
 }
 
@@ -126,6 +128,10 @@ static void add_message(Publisher *publisher, const Work *work, uint64_t at) {
     }
     if (frame->uuids_at[0])
         for (int i = 0; i < UUIDS; i++) write_uuid(out + frame->uuids_at[i]);
+    else
+        memcpy(out + frame->payload_at,
+               stored_payload(publisher->sent * (uint64_t)work->connections + (uint64_t)publisher->index, work->size),
+               (size_t)work->size);
     publisher->sent_at[publisher->sent % work->window] = at;
     publisher->sent++;
     publisher->out_length += frame->length;
@@ -213,6 +219,7 @@ static void run(Publisher *publishers, const Work *work) {
         Publisher *publisher = &publishers[i];
         publisher->sent_at = memory(work->window * sizeof(uint64_t));
         memset(publisher->sent_at, 0, work->window * sizeof(uint64_t));
+        publisher->index = i;
         publisher->out = memory(capacity);
         publisher->in = memory(2 * BLOCK);
         nonblocking(publisher->fd);
@@ -293,7 +300,7 @@ void publish_streaming(const Work *work) {
             frame->channel_at[0] = strlen("PUB _STAN.pub..bench") + strlen(work->cluster);
             frame->channel_at[1] = in_message;
         }
-        find_uuids(frame, payload, work->size, uuids);
+        find_payload(frame, payload, work->size, uuids);
         publisher->ack_prefix = streaming_ack(publisher->ack, inbox, &publisher->ack_length);
     }
     run(publishers, work);
@@ -328,7 +335,7 @@ void publish_jetstream(const Work *work) {
         memcpy(frame->bytes + line, payload, (size_t)work->size);
         memcpy(frame->bytes + line + work->size, "\r\n", 2);
         frame->length = (size_t)line + (size_t)work->size + 2;
-        find_uuids(frame, payload, work->size, uuids);
+        find_payload(frame, payload, work->size, uuids);
         publisher->ack_prefix = (size_t)sprintf(publisher->ack, "MSG _INBOX.loadgen%02d.", i);
     }
     run(publishers, work);
