@@ -56,9 +56,9 @@ fmt: ## Formats every Swift file in place.
 
 # One run for each test target: some keep both cores busy, and others wait for sockets with a bound.
 test-swift: build
-	@failed=0; for target in $$(swift package describe --type json | \
-	    python3 -c 'import json,sys; [print(t["name"]) for t in json.load(sys.stdin)["targets"] if t["type"]=="test"]'); do \
-	  echo "--> $$target"; timeout 1200 swift test --skip-build --filter "^$$target\." || failed=1; done; exit $$failed
+	@failed=0; targets=$$(.ci/test-targets); for target in $$targets; do \
+	  echo "--> $$target"; timeout --foreground -k 30 1200 swift test --skip-build --filter "^$$target\." || failed=1; \
+	  done; exit $$failed
 
 test-conformance: build $(STAMPS)/venv $(STAMPS)/venv-streaming $(STAMPS)/libnats
 	@BROKER="$(BROKER)" Tests/Conformance/run
@@ -70,7 +70,7 @@ test-services: build $(STAMPS)/venv-services $(STAMPS)/venv-streaming
 	@BROKER="$(BROKER)" Tests/Services/Scenarios/run
 
 chaos: build $(STAMPS)/venv-services ## Kills services and broker at random under load: DURATION=60 SEED=…
-	@BROKER="$(BROKER)" CHAOS_SECONDS=$(DURATION) CHAOS_SEED=$(SEED) Tests/Services/Scenarios/run -s -k chaos
+	@BROKER="$(BROKER)" CHAOS_SECONDS=$(DURATION) CHAOS_SEED=$(SEED) Tests/Services/Scenarios/run -s -k chaos --timeout $$(($(DURATION) + 600))
 
 api-test: build $(STAMPS)/venv-services ## Requests made from the OpenAPI documents, by schemathesis.
 	@BROKER="$(BROKER)" Tests/Services/APITest/run
@@ -83,7 +83,7 @@ test-mutants: $(STAMPS)/build-packages
 
 soak: $(STAMPS)/build-packages ## The simulation and the fuzzers for longer: SEEDS=100000 FIRST=1
 	@swift build --build-tests
-	@SIMULATION_SEEDS=$(SEEDS) SIMULATION_FIRST=$(FIRST) FUZZ_ROUNDS=$(SEEDS) \
+	@SIMULATION_SEEDS=$(SEEDS) SIMULATION_FIRST=$(FIRST) FUZZ_ROUNDS=$(SEEDS) SIMULATION_EVERY_BYTE=1 \
 	  swift test --skip-build --filter '^SimulationTests\.|^BrokerLogTests\.HostileFile'
 
 bench: $(STAMPS)/build-packages $(STAMPS)/venv ## Ratios against nats-server 2.15.1: SCENARIO=core,… ROUNDS=5
@@ -146,7 +146,7 @@ clean: ## Removes everything that was built or installed under .build.
 # What is needed. Debian packages are machine-wide, so each check asks dpkg once per checkout.
 
 $(STAMPS)/build-packages: .ci/require
-	@.ci/require liblz4-dev libpq-dev postgresql openssl procps
+	@.ci/require liblz4-dev libpq-dev postgresql openssl procps python3 curl gcc libc6-dev
 	@mkdir -p $(@D) && touch $@
 
 $(STAMPS)/libnats: .ci/require

@@ -2,7 +2,7 @@ import Testing
 
 @testable import Broker
 
-@Suite("who may delete and purge channels", .timeLimit(.minutes(1)))
+@Suite("who may delete and purge channels", .timeLimit(.minutes(10)))
 struct AdministratorTests {
     /// Whether a client that presents `credentials` may make a request; nil when it does not get in.
     private func may(_ credentials: String, _ change: (inout BrokerOptions) -> Void) async throws -> Bool? {

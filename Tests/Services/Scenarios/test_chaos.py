@@ -142,7 +142,7 @@ def test_chaos(start):
     answers = sum((worker.answers for worker in workers), collections.Counter())
     print(f"chaos: {dict(strikes)}; answers {dict(answers)}")
     try:
-        assert answers[200] + answers[201] > 5 * SECONDS, answers
+        assert answers[200] + answers[201] > 50, answers
         verify(backend, workers)
     except AssertionError as failure:
         raise AssertionError(f"{failure}\nreplay with: {replay}") from failure

@@ -9,7 +9,7 @@ import subprocess
 import uuid
 
 import pytest
-from broker_process import wait_until
+from broker_process import PATIENCE, wait_until
 from event import (CHANNELS, LISTENS, MEMBERSHIP_CREATED, MEMBERSHIP_CREATED_FOR_PROJECT, MEMBERSHIP_DELETED,
                    MEMBERSHIP_UPDATED, PROJECT_CREATED, PROJECT_DELETED, PROJECT_UPDATED, envelope, go_time,
                    project_created, project_deleted, project_updated)
@@ -145,7 +145,7 @@ def test_28_what_cannot_be_read_is_kept_aside_and_the_rest_goes_on(alone):
 def dead_letters(backend, name, *arguments):
     service = backend.services[name]
     return subprocess.run([os.path.join(BINARIES, name), "dead-letters", *arguments], env=service.environment,
-                          capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30)
+                          capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=PATIENCE)
 
 
 def test_28_dead_letters_are_listed_replayed_and_dropped(alone):
@@ -217,7 +217,7 @@ def test_30_the_original_reads_our_events(alone):
     # The last client of the original's protocol for Python, which is another team's program.
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "read_channel.py")
     read = subprocess.run([os.path.join(ROOT, ".build/venv-streaming/bin/python"), script, backend.broker.url, CLUSTER_ID,
-                           PROJECT_CREATED], capture_output=True, timeout=30)
+                           PROJECT_CREATED], capture_output=True, timeout=PATIENCE)
     assert read.returncode == 0, read.stderr.decode()
     assert json.loads(read.stdout) == json.loads(created)
 

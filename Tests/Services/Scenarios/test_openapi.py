@@ -6,6 +6,7 @@ import uuid
 import pytest
 import requests
 import yaml
+from broker_process import PATIENCE
 from openapi_spec_validator import validate
 from postgres_cluster import ROOT
 
@@ -30,7 +31,7 @@ def test_the_document_is_sound(name):
 
 @pytest.mark.parametrize("name", ["users", "projects"])
 def test_the_document_is_served_as_it_is_written(backend, name):
-    reply = requests.get(f"{backend.services[name].url}/api/v1/{name}/openapi.yaml", timeout=10)
+    reply = requests.get(f"{backend.services[name].url}/api/v1/{name}/openapi.yaml", timeout=PATIENCE)
     assert reply.status_code == 200 and reply.content.decode() == written(name)
     assert "yaml" in reply.headers["Content-Type"]
 
@@ -46,10 +47,10 @@ def test_the_routes_of_the_service_are_the_documents(backend, ann, name):
     documented = routes(name)
     for template, methods in documented.items():
         for method in METHODS:
-            reply = requests.request(method, service.url + filled(template), headers=headers, json={}, timeout=10)
+            reply = requests.request(method, service.url + filled(template), headers=headers, json={}, timeout=PATIENCE)
             if method in methods:
                 assert reply.status_code != 405 and "not_found_route" not in reply.text, f"{method} {template}: {reply.text}"
-                secured = requests.request(method, service.url + filled(template), json={}, timeout=10).status_code
+                secured = requests.request(method, service.url + filled(template), json={}, timeout=PATIENCE).status_code
                 assert secured == (200 if template.endswith(("health", "openapi.yaml")) else 401), f"{method} {template}"
             else:
                 assert reply.status_code == 405, f"{method} {template}: {reply.status_code} {reply.text}"
@@ -72,7 +73,7 @@ def test_nothing_else_is_routed(backend, ann, name):
         for rest in itertools.product([*words, str(uuid.uuid4())], repeat=length):
             path = [name, *rest]
             if not any(matches(path, template) for template in documented):
-                reply = session.get(f"{service.url}/api/v1/{'/'.join(path)}", timeout=10)
+                reply = session.get(f"{service.url}/api/v1/{'/'.join(path)}", timeout=PATIENCE)
                 assert reply.status_code == 404, f"{path}: {reply.status_code} {reply.text}"
                 tried += 1
     assert tried > 20

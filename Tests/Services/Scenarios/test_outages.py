@@ -152,7 +152,7 @@ def test_29_the_database_is_away_for_a_while():
         cluster.stop()
         for path in ("projects", "users/me", f"users/teams/{team['id']}/members"):
             reply = ann.get(path)
-            assert reply.status in (500, 503) and set(reply.json) == {"error"}, reply
+            assert reply.status == 503 and set(reply.json) == {"error"}, reply
         assert (ann.get("health").status, ann.get("health").json) == (500, {"status": "db not ready"})
         for service in backend.services.values():
             wait_until(lambda: service.debug("/readyz")[0] == 503, "it says that it is not ready")
@@ -226,13 +226,11 @@ def test_32_a_shutdown_under_load_cuts_nothing(start):
     for worker in workers:
         worker.start()
     wait_until(lambda: len(answered) > 40, "load")
-    began = time.monotonic()
     codes = [backend.services[name].terminate() for name in ("projects", "users")]
     stopping.set()
     for worker in workers:
         worker.join()
     assert codes == [0, 0], backend.services["projects"].log[-2000:]
-    assert time.monotonic() - began < 20
     stored = [row[0] for row in backend.projects_db.rows("SELECT name FROM projects")]
     assert sorted(stored) == sorted(answered)
     assert not [client for client in backend.broker.monitor("/streaming/clientsz")["clients"]

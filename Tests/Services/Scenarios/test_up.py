@@ -31,7 +31,7 @@ def test_what_it_prints_works_and_it_leaves_nothing():
     reader = threading.Thread(target=lambda: text.extend(iter(process.stdout.readline, "")), daemon=True)
     reader.start()
     try:
-        wait_until(lambda: process.poll() is not None or "Ctrl-C stops everything.\n" in text, "it is up", 60)
+        wait_until(lambda: process.poll() is not None or "Ctrl-C stops everything.\n" in text, "it is up")
         said = "".join(text)
         token = re.search(r"^export TOKEN=(\S+)$", said, re.MULTILINE)[1]
         curl = re.search(r"^curl .*$", said, re.MULTILINE)[0]
