@@ -33,10 +33,20 @@ final class Operation: @unchecked Sendable {
 
     typealias Outcome = Result<[PostgresResult], any Error>
 
+    /// Rows of a stream, `nil` at its end.
+    typealias Rows = Result<[PostgresRow]?, any Error>
+
     /// A caller that can go on.
-    struct Resumption {
-        let continuation: CheckedContinuation<Outcome, Never>
-        let outcome: Outcome
+    enum Resumption {
+        case outcome(Outcome, CheckedContinuation<Outcome, Never>)
+        case rows(Rows, CheckedContinuation<Rows, Never>)
+
+        func callAsFunction() {
+            switch self {
+            case .outcome(let outcome, let continuation): continuation.resume(returning: outcome)
+            case .rows(let rows, let continuation): continuation.resume(returning: rows)
+            }
+        }
     }
 
     private(set) var request: Request?
@@ -67,7 +77,7 @@ final class Operation: @unchecked Sendable {
     // Streams.
     var rows: [PostgresRow] = []
     var columns: [PostgresColumn]?
-    var rowWaiter: CheckedContinuation<Result<[PostgresRow]?, any Error>, Never>?
+    var rowWaiter: CheckedContinuation<Rows, Never>?
     var streamEnd: Outcome?
     /// The consumer lags; the socket is not read.
     var isPaused = false

@@ -13,8 +13,10 @@ extension Session {
         if phase == .open, unsafe PQstatus(pg) == CONNECTION_BAD { lockedLose() }
     }
 
-    /// Takes every result that has arrived in full.
+    /// Takes every result that has arrived in full. A stream's consumer gets the rows together: waking it up for each
+    /// one costs more than reading them.
     func lockedPump() {
+        defer { if let current, current.mode == .stream { lockedOfferRows(current) } }
         while phase == .open, let operation = current, !operation.hasEnded, !operation.isPaused {
             if operation.isCopyingOut, !lockedDropCopiedRows(operation) { return }
             if unsafe PQisBusy(pg) == 1 { return }
@@ -38,11 +40,7 @@ extension Session {
             // A stream that was abandoned only waits for its end.
             guard operation.cancelReason != .abandoned else { return }
             operation.rows.append(PostgresRow(storage: result, columns: columns, row: 0))
-            if let waiter = operation.rowWaiter {
-                operation.rowWaiter = nil
-                waiter.resume(returning: .success(operation.rows))
-                operation.rows = []
-            } else if operation.rows.count >= Self.streamRows {
+            if operation.rows.count >= Self.streamRows {
                 operation.isPaused = true
                 // Level-triggered readiness and hang-ups cannot be masked, so the descriptor leaves the poller.
                 lockedUnwatch()
@@ -111,7 +109,9 @@ extension Session {
         guard let operation = current, operation.hasEnded, cancelsInFlight == 0 else { return }
         if let graceTimer { poller.callOff(graceTimer) }
         graceTimer = nil
-        if operation.answersSoon { answersSoon = MonotonicClock.now &- operation.sentAt < operation.watchTime }
+        if operation.answersSoon {
+            answersSoon = MonotonicClock.now &- operation.sentAt < operation.watchTime
+        }
         lockedLeaveToPoller()
         current = nil
         lockedComplete(operation)
@@ -130,7 +130,7 @@ extension Session {
         } else {
             guard let continuation = operation.continuation else { return }
             operation.continuation = nil
-            resumptions.append(Operation.Resumption(continuation: continuation, outcome: operation.outcome))
+            resumptions.append(.outcome(operation.outcome, continuation))
         }
     }
 
@@ -165,7 +165,7 @@ extension Session {
     }
 
     private func awaitRows(
-        _ operation: Operation, _ waiter: CheckedContinuation<Result<[PostgresRow]?, any Error>, Never>
+        _ operation: Operation, _ waiter: CheckedContinuation<Operation.Rows, Never>
     ) {
         withLock {
             precondition(operation.rowWaiter == nil, "one task at a time iterates over a stream of rows")
@@ -179,11 +179,11 @@ extension Session {
         guard let waiter = operation.rowWaiter else { return }
         if !operation.rows.isEmpty {
             operation.rowWaiter = nil
-            waiter.resume(returning: .success(operation.rows))
+            resumptions.append(.rows(.success(operation.rows), waiter))
             operation.rows = []
         } else if let end = operation.streamEnd {
             operation.rowWaiter = nil
-            waiter.resume(returning: end.map { _ in nil })
+            resumptions.append(.rows(end.map { _ in nil }, waiter))
         }
     }
 
@@ -191,6 +191,11 @@ extension Session {
     func lockedResume(_ operation: Operation) {
         guard operation.isPaused, operation.rows.isEmpty, phase == .open else { return }
         operation.isPaused = false
+        // What libpq has comes first: each reading moves all that it holds to the front of its buffer, and a buffer that
+        // is read into faster than it is emptied grows.
+        lockedPump()
+        // Ended or not, the socket has an owner again, unless the consumer has to catch up once more.
+        guard phase == .open, !operation.isPaused else { return }
         lockedWatch(reading: true, writing: isWriteWanted)
         // libpq, or TLS below it, may hold what the socket will not announce again.
         lockedReceive()

@@ -69,7 +69,7 @@ import Synchronization
             return (value, self.notices, self.resumptions)
         }
         for notice in notices { tell(notice) }
-        for resumption in resumptions { resumption.continuation.resume(returning: resumption.outcome) }
+        for resumption in resumptions { resumption() }
         return value
     }
 
