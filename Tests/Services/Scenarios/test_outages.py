@@ -1,6 +1,7 @@
 """Parts that stop and come back: scenarios 21 to 24, 27, 29, 31 and 32. Each test has a backend of its own."""
 
 import json
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -243,3 +244,17 @@ def test_32_a_shutdown_under_load_cuts_nothing(start):
     assert backend.users_db.value("SELECT count(*)::int FROM inbox") == total
     # The durable went on where it was: nothing that was handled came again.
     assert backend.services["users"].metric("inbox_events_total") == total - handled
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_32_a_shutdown_ends_in_time_without_the_broker(start, how):
+    backend = start(settings={"API_NATS_CONNECT_TIMEOUT": "120s", "API_WEB_SHUTDOWN_TIMEOUT": "30s"})
+    ann = backend.person("Ann")
+    backend.broker.process.send_signal(how)
+    try:
+        # An event that the broker does not take.
+        ann.project()
+        for service in backend.services.values():
+            assert service.terminate() == 0, service.log[-2000:]
+    finally:
+        backend.broker.process.send_signal(signal.SIGCONT)

@@ -12,6 +12,8 @@ final class BrokerLink: Sendable {
         var isConnected = false
     }
 
+    private static let patience = Duration.seconds(1)
+
     /// Each client as it becomes usable, for the one consumer.
     let clients: AsyncStream<StreamingClient>
 
@@ -53,15 +55,36 @@ final class BrokerLink: Sendable {
     /// Takes leave of the broker, so that the client id is free at once.
     func close() async {
         continuation.finish()
-        let client = state.withLock { state in
-            defer { state.client = nil }
-            return state.client
-        }
-        do throws(StreamingError) {
-            try await client?.close()
-        } catch {
-            logger.debug("the broker did not answer the close request", metadata: ["error": "\(error)"])
-        }
+        let client = state.withLock { $0.client }
+        defer { state.withLock { $0 = State() } }
+        guard let client else { return }
+        await takeLeave { try await client.close() }
+        // Without an answer too.
+        await client.client.close()
+    }
+
+    /// Asks the broker to end something, when it is there to hear it, and waits a second for its answer: not longer,
+    /// because a shutdown has to end in time, and what is not ended in order the broker ends when the client is gone.
+    ///
+    /// It does so in a task of its own, since the caller's may be cancelled.
+    func takeLeave(_ request: @escaping @Sendable () async throws -> Void) async {
+        guard isConnected else { return }
+        let (clock, logger) = (clock, logger)
+        await Task {
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    do {
+                        try await request()
+                    } catch {
+                        logger.debug("the broker did not take leave", metadata: ["error": "\(error)"])
+                    }
+                }
+                // Cancelled when the answer is there.
+                group.addTask { try? await clock.sleep(Self.patience) }
+                await group.next()
+                group.cancelAll()
+            }
+        }.value
     }
 
     private struct Failure: Error {

@@ -97,9 +97,8 @@ struct EventConsumer: Sendable {
                 let subscription = try await client.subscribe(channel, options)
                 backoff.reset()
                 let ending = await consume(subscription)
-                // Closed, not unsubscribed: the durable stays. A session that is lost has nothing to close. In a task of
-                // its own, because this one may be cancelled and the request must be sent all the same.
-                if ending != .sessionLost { await Task { try? await subscription.close() }.value }
+                // Closed, not unsubscribed: the durable stays. A session that is lost has nothing to close.
+                if ending != .sessionLost { await broker.takeLeave { try await subscription.close() } }
                 return ending
             } catch {
                 switch error {

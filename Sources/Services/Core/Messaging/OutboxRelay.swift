@@ -179,7 +179,15 @@ struct OutboxRelay: Sendable {
                 break
             }
         }
-        return await acknowledgements.all()
+        return await withTaskCancellationHandler {
+            await acknowledgements.all()
+        } onCancel: {
+            // What comes no more within a second is published again, with the same ids, by whoever leads next.
+            Task {
+                try? await clock.sleep(.seconds(1))
+                for index in rows.indices { acknowledgements.complete(index, "the service ends") }
+            }
+        }
     }
 
     /// Takes stock for metrics and readiness.

@@ -38,6 +38,8 @@ struct MailWorker: Sendable {
                 progress = try await advance(progress, invitee, job)
             }
         } catch let error as RemoteAPIError {
+            // The call may have been ended by the shutdown itself.
+            guard !isStopping() else { return try await outbox.release(job) }
             let isGivenUp = try await outbox.fail(job, reason: "\(error)", retryAfter: error.retryAfter)
             if isGivenUp { return report(job, "\(error)") }
             logger.warning(

@@ -20,7 +20,7 @@ struct UsersTest: Sendable {
 
     /// Runs a test with Ann, Bob and Cid registered and Ann's project copied.
     static func run(
-        broker: TestBroker? = nil, environment: [String: String] = [:],
+        broker: TestBroker? = nil, environment: [String: String] = [:], clock: ServiceClock = .system,
         _ body: @escaping @Sendable (UsersTest) async throws -> Void
     ) async throws {
         let (auth, mail) = (AuthStandIn(), MailStandIn())
@@ -52,7 +52,7 @@ struct UsersTest: Sendable {
                 variables.merge(environment) { $1 }
                 try await TestService.run(
                     Users.self, folder: "Users", broker: broker, database: database, issuer: issuer,
-                    environment: variables
+                    environment: variables, clock: clock
                 ) { service in
                     try await body(UsersTest(service: service, auth: auth, mail: mail))
                 }
