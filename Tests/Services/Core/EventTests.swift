@@ -11,13 +11,26 @@ struct EventTests {
     func golden() {
         var change = ProjectUpdated(projectID: "p", updatedAt: TimestampTests.moment)
         change.teamID = ""
-        change.columnOrder = []
         let event = Event(change, by: Self.source, id: "e")
         #expect(
             String(decoding: event.payload, as: UTF8.self)
                 == #"{"data":{"projectId":"p","teamId":"","updatedAt":"2021-05-16 20:36:42.105449 +0000 UTC"},"#
                 + #""id":"e","metadata":{"traceId":"0af76519-16cd-43dd-8448-eb211c80319c","#
                 + #""userId":"a4b54ec1-57f9-4c39-ab53-d936dbb6c177"},"type":"ProjectUpdated"}"#)
+    }
+
+    @Test("of changes tell an empty column order from one that is unchanged")
+    func emptyOrder() throws {
+        var change = ProjectUpdated(projectID: "p", updatedAt: TimestampTests.moment)
+        for order in [nil, [], ["column-1"]] {
+            change.columnOrder = order
+            let event = Event(change, by: Self.source)
+            #expect(try Event<ProjectUpdated>(payload: event.payload).data.columnOrder == order)
+        }
+        let null =
+            #"{"id":"1","type":"ProjectUpdated","metadata":{"traceId":"t","userId":"u"},"#
+            + #""data":{"projectId":"p","columnOrder":null,"updatedAt":"2021-05-16T20:36:42Z"}}"#
+        #expect(try Event<ProjectUpdated>(payload: Array(null.utf8)).data.columnOrder == [])
     }
 
     @Test("of Go and of TypeScript are read, unknown members passed over")

@@ -39,6 +39,7 @@ struct SettingsTests {
         #expect(configuration.signIn.issuer == "https://tenant.example/")
         #expect(configuration.signIn.keysURL == "https://tenant.example/.well-known/jwks.json")
         #expect(configuration.database.parameters["sslmode"] == "require")
+        #expect(configuration.database.parameters["options"]?.contains("-c tcp_keepalives_idle=") == true)
         #expect(configuration.databasePoolSize == 10)
         #expect(configuration.broker.queueGroup == "client-id-queue")
         #expect(configuration.broker.maxInFlight == 64)

@@ -278,3 +278,10 @@ def test_ids_that_are_no_uuids(ann, project, columns):
             ("GET", "projects/tasks/%27%20OR%201=1", None), ("DELETE", "projects/comments/123", None)]:
         reply = ann.request(method, path, body)
         assert (reply.status, reply.json) == (400, {"error": "id provided was not a valid UUID"}), f"{method} {path}: {reply}"
+
+
+def test_a_project_without_columns_has_none_in_the_copy_either(backend, ann, project):
+    backend.wait_copied(project["id"])
+    for column in ann.columns(project):
+        assert ann.delete(f"projects/{project['id']}/columns/{column['id']}", expect=200) is None
+    backend.users_db.wait_value([], "SELECT column_order FROM projects WHERE project_id = %s", project["id"])

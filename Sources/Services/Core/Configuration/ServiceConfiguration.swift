@@ -116,6 +116,7 @@ public struct ServiceConfiguration: Sendable {
         configuration.parameters["sslmode"] =
             settings[CoreSettings.databaseTLSDisabled] ? "disable" : "require"
         configuration.parameters["options"] = "-c TimeZone=UTC"
+        configuration.noticeLostPeers()
         configuration.queryTimeout = settings[CoreSettings.databaseTimeout]
         configuration.connectTimeout = settings[CoreSettings.databaseTimeout]
         return configuration

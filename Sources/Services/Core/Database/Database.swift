@@ -93,10 +93,13 @@ public final class StatementCount: Sendable {
 }
 
 extension PostgresError {
-    /// Whether the database cannot be used now, whatever is asked: it is away, starting, stopping, or too slow.
-    public var isUnavailable: Bool {
+    /// Whether the database cannot be used now: it is away, or too slow for what was asked.
+    public var isUnavailable: Bool { isAway || code == .timedOut || code == .poolExhausted }
+
+    /// Whether the database cannot be used now, whatever is asked: it is gone, starting or stopping.
+    public var isAway: Bool {
         switch code {
-        case .connectionFailed, .connectionLost, .timedOut, .poolExhausted, .poolClosed: true
+        case .connectionFailed, .connectionLost, .poolClosed: true
         // 57P01–57P03: stopping, crashed, starting; 53300: too many connections; 25006: a standby.
         case .server: ["57P01", "57P02", "57P03", "53300", "25006"].contains(sqlState)
         default: false

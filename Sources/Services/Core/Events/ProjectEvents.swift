@@ -118,14 +118,17 @@ public struct ProjectUpdated: EventData, Hashable {
         teamID = try fields.string("teamId")
         active = try fields.boolean("active")
         isPublic = try fields.boolean("public")
-        columnOrder = try fields.strings("columnOrder")
+        // Null is an empty list (services.md 5.1); absent is unchanged.
+        columnOrder =
+            fields.contains("columnOrder") ? try fields.strings("columnOrder") ?? [] : nil
         updatedAt = try fields.requiredEventTime("updatedAt")
     }
 
     /// The project.
     public var entityID: String { projectID }
 
-    /// As the protocol says; the empty list is left out, as Go's writer does.
+    /// As the protocol says. The empty list is written too, unlike in Go's writer: who reads it must not keep the order
+    /// that was.
     public func writeFields(to json: inout JSONWriter) {
         json.field("projectId", projectID)
         if let name { json.field("name", name) }
@@ -133,7 +136,7 @@ public struct ProjectUpdated: EventData, Hashable {
         if let teamID { json.field("teamId", teamID) }
         if let active { json.field("active", active) }
         if let isPublic { json.field("public", isPublic) }
-        if let columnOrder, !columnOrder.isEmpty { json.field("columnOrder", columnOrder) }
+        if let columnOrder { json.field("columnOrder", columnOrder) }
         json.field("updatedAt", updatedAt.eventText)
     }
 }

@@ -1,10 +1,12 @@
 import BrokerClient
 import Logging
-import Postgres
 
 /// Takes the events of all channels from the broker and applies them: a durable queue subscription a channel, an
 /// acknowledgement after the commit and never before (services.md 5.5, 5.6).
 struct EventConsumer: Sendable {
+    /// How many messages of a channel are handled at a time.
+    private static let lanes = 4
+
     /// Why the subscriptions of all channels were ended.
     private enum Ending {
         case cancelled
@@ -116,99 +118,41 @@ struct EventConsumer: Sendable {
         return .cancelled
     }
 
+    /// Takes messages until the subscription ends, or the database is away.
     private func consume(_ subscription: ChannelSubscription) async -> Ending {
-        do throws(StreamingError) {
-            for try await message in subscription {
-                // In a task of its own: a shutdown does not cut a message that is being applied.
-                let isDatabaseUp = await Task { await handle(message) }.value
-                if !isDatabaseUp { return .databaseDown }
-                if Task.isCancelled { return .cancelled }
-            }
-            return Task.isCancelled ? .cancelled : .interrupted
-        } catch {
-            return .sessionLost
+        let databaseIsAway = WakeUp()
+        return await withTaskGroup(of: Ending.self) { group in
+            group.addTask { await databaseIsAway.wait() ? .databaseDown : .cancelled }
+            group.addTask { await handleAll(of: subscription, databaseIsAway) }
+            let first = await group.next() ?? .cancelled
+            group.cancelAll()
+            return first
         }
     }
 
-    /// Applies one message and acknowledges it; false when the database is away.
-    private func handle(_ message: ChannelMessage) async -> Bool {
-        if message.isRedelivered { metrics.add(.redeliveries, 1, ["channel": message.channel]) }
-        var log = logger
-        log[metadataKey: "channel"] = "\(message.channel)"
-        log[metadataKey: "sequence"] = .stringConvertible(message.sequence)
-        if let traceID = inbox.traceID(channel: message.channel, payload: message.payload) {
-            log[metadataKey: "trace_id"] = "\(traceID)"
-        }
-        do {
-            let outcome = try await inbox.process(channel: message.channel, payload: message.payload)
-            metrics.add(.events, 1, ["channel": message.channel, "outcome": outcome.label])
-            try await finish(message, outcome, log)
-            return true
-        } catch {
-            let isDatabaseUp = !((error as? PostgresError)?.isUnavailable ?? false)
-            guard isDatabaseUp, message.redeliveryCount >= WaitingMessages.deliveryLimit else {
-                log.error(
-                    "an event could not be handled and will come again", metadata: ["error": "\(error)"])
-                return isDatabaseUp
+    /// Handles several messages at a time, so that they share the server's writes to disk. Their order does not matter:
+    /// events of one entity are applied one after the other, and each knows whether it is the newest.
+    private func handleAll(of subscription: ChannelSubscription, _ databaseIsAway: WakeUp) async -> Ending {
+        await withTaskGroup(of: Void.self) { group in
+            var running = 0
+            do throws(StreamingError) {
+                for try await message in subscription {
+                    group.addTask {
+                        // In a task of its own: a shutdown does not cut a message that is being applied.
+                        let isDatabaseThere = await Task { await handle(message) }.value
+                        if !isDatabaseThere { databaseIsAway.signal() }
+                    }
+                    running += 1
+                    if running == Self.lanes {
+                        await group.next()
+                        running -= 1
+                    }
+                    if Task.isCancelled { return .cancelled }
+                }
+                return Task.isCancelled ? .cancelled : .interrupted
+            } catch {
+                return .sessionLost
             }
-            return await bury(message, "the handler fails: \(error)", log)
         }
-    }
-
-    /// What follows from an outcome; the acknowledgement is the last of it.
-    private func finish(_ message: ChannelMessage, _ outcome: Inbox.Outcome, _ log: Logger) async throws {
-        switch outcome {
-        case .waiting(let eventID, let entityID, let reason):
-            guard waiting.add(message, entityID: entityID, now: clock.monotonic()) else {
-                return log.debug("an event waits for another", metadata: ["reason": "\(reason)"])
-            }
-            try await inbox.park(
-                channel: message.channel, sequence: message.sequence, payload: message.payload,
-                eventID: eventID, reason: reason)
-            parked.added()
-            log.warning("an event is parked", metadata: ["reason": "\(reason)"])
-        case .refused(let reason):
-            try await inbox.bury(
-                channel: message.channel, sequence: message.sequence, payload: message.payload, reason: reason
-            )
-            try await parked.measure()
-            log.error("an event goes to the dead letters", metadata: ["reason": "\(reason)"])
-        case .duplicate:
-            metrics.add(.duplicates)
-            log.debug("an event was handled before")
-        case .applied, .ignored, .own:
-            FailPoint.inboxBeforeAck.reach(failPoint)
-            log.debug("an event was handled", metadata: ["outcome": "\(outcome.label)"])
-        }
-        message.acknowledge()
-        waiting.remove(message)
-        if case .applied(let entityID) = outcome { try await retry(entityID) }
-    }
-
-    /// Sets a message aside whose handler has failed too often; false when the database is away.
-    private func bury(_ message: ChannelMessage, _ reason: String, _ log: Logger) async -> Bool {
-        do {
-            try await finish(message, .refused(reason), log)
-            return true
-        } catch {
-            return false
-        }
-    }
-
-    /// Applies what waited for the event that was just applied.
-    private func retry(_ entityID: String) async throws {
-        for message in waiting.messages(for: entityID) {
-            let outcome = try await inbox.process(channel: message.channel, payload: message.payload)
-            if case .waiting = outcome { continue }
-            metrics.add(.events, 1, ["channel": message.channel, "outcome": outcome.label])
-            if case .refused(let reason) = outcome {
-                try await inbox.bury(
-                    channel: message.channel, sequence: message.sequence, payload: message.payload,
-                    reason: reason)
-            }
-            message.acknowledge()
-            waiting.remove(message)
-        }
-        try await parked.retry(entityID: entityID)
     }
 }

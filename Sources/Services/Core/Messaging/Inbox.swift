@@ -49,23 +49,37 @@ struct Inbox: Sendable {
 
     var channels: [String] { listeners.keys.sorted() }
 
-    /// The trace id that a payload names, for the log.
-    func traceID(channel: String, payload: [UInt8]) -> String? {
-        // An undecodable payload has none, and that is said elsewhere.
-        try? listeners[channel]?.prepare(payload).traceID
+    /// Why a message is refused before it was tried.
+    struct Refusal: Error {
+        let reason: String
     }
 
-    /// Applies a message, unless it was applied before.
+    /// Reads a message.
+    func read(channel: String, payload: [UInt8]) -> Result<EventListener.Prepared, Refusal> {
+        guard let listener = listeners[channel] else {
+            return .failure(Refusal(reason: "no listener for the channel"))
+        }
+        do throws(JSONFailure) {
+            return .success(try listener.prepare(payload))
+        } catch {
+            return .failure(Refusal(reason: "undecodable: \(error.message)"))
+        }
+    }
+
+    /// Reads a message and applies it.
+    ///
+    /// - Throws: As `process(_:)`.
+    func process(channel: String, payload: [UInt8]) async throws -> Outcome {
+        switch read(channel: channel, payload: payload) {
+        case .success(let event): try await process(event)
+        case .failure(let refusal): .refused(refusal.reason)
+        }
+    }
+
+    /// Applies an event, unless it was applied before.
     ///
     /// - Throws: What will be tried again: the database is away, or the handler failed.
-    func process(channel: String, payload: [UInt8]) async throws -> Outcome {
-        guard let listener = listeners[channel] else { return .refused("no listener for the channel") }
-        let event: EventListener.Prepared
-        do throws(JSONFailure) {
-            event = try listener.prepare(payload)
-        } catch {
-            return .refused("undecodable: \(error.message)")
-        }
+    func process(_ event: EventListener.Prepared) async throws -> Outcome {
         do {
             return try await database.transaction { transaction in
                 let row = try await transaction.query(

@@ -99,7 +99,7 @@ public final class RunningService: Sendable {
         let consumer = EventConsumer(
             configuration: configuration.broker, inbox: inbox, broker: broker, clock: clock,
             metrics: metrics, logger: logger, failPoint: configuration.failPoint,
-            parked: ParkedEvents(inbox: inbox, metrics: metrics))
+            parked: ParkedEvents(inbox: inbox, metrics: metrics, logger: logger))
         let background = Background(
             service: Task { await service.run() }, consumer: Task { await consumer.run() },
             relay: Task { await relay.run() }, link: Task { await broker.run() },
