@@ -135,7 +135,8 @@ struct DeliveryTests {
             }
             #expect(try await test.database.value("SELECT count(*)::text FROM parked") == "0")
             passed.withLock { $0 = .seconds(901) }
-            try await test.eventually("it is parked") {
+            // Sooner than after 20 deliveries.
+            try await test.eventually("it is parked", within: .seconds(15)) {
                 try await test.database.rows("SELECT channel, reason FROM parked") == [
                     "MembershipUpdated|the membership \(id) is not there"
                 ]
