@@ -5,29 +5,6 @@ import Testing
 @testable import Postgres
 
 @Suite struct ConnectionTests {
-    @Test("a lost machine is noticed by the server, and by the client, within 25 s")
-    func lostPeers() async throws {
-        let cluster = try PostgresCluster.shared()
-        var configuration = PostgresConfiguration(
-            host: "127.0.0.1", port: cluster.port, database: "postgres", user: "postgres",
-            password: "postgres")
-        configuration.parameters["sslmode"] = "disable"
-        configuration.parameters["options"] = "-c TimeZone=UTC"
-        configuration.noticeLostPeers()
-        let connection = try await PostgresConnection.open(configuration)
-        defer { connection.close() }
-        // The server tells what its socket is set to.
-        for (name, value) in [
-            ("tcp_keepalives_idle", "10"), ("tcp_keepalives_interval", "5"), ("tcp_keepalives_count", "3"),
-            ("tcp_user_timeout", "25000"), ("TimeZone", "UTC"),
-        ] {
-            let row = try await connection.query("SELECT current_setting(\(name))").first
-            #expect(try row?.decode(0, as: String.self) == value, "\(name)")
-        }
-        #expect(configuration.parameters["keepalives_idle"] == "10")
-        #expect(configuration.parameters["tcp_user_timeout"] == "25000")
-    }
-
     private func failure(_ change: (inout PostgresConfiguration) -> Void) async throws -> PostgresError {
         var configuration = try PostgresConfiguration.testServer()
         change(&configuration)

@@ -7,11 +7,12 @@ import Testing
 @Suite("a shutdown while Auth0 hangs", .serialized) struct ShutdownTests {
     /// A service whose calls of outside systems have no time limit, and which ends them at once when it is shut down.
     private func run(_ body: @escaping @Sendable (UsersTest) async throws -> Void) async throws {
+        let pause = ServiceClock.system.sleep
         let clock = ServiceClock(
             now: ServiceClock.system.now, monotonic: ServiceClock.system.monotonic,
             sleep: { duration in
                 if duration == .seconds(30) { return }
-                if duration != .seconds(5) { return try await ServiceClock.system.sleep(duration) }
+                if duration != .seconds(5) { return try await pause(duration) }
                 let (never, continuation) = AsyncStream.makeStream(of: Void.self)
                 for await _ in never {}
                 continuation.finish()
