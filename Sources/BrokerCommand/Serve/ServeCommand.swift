@@ -96,8 +96,10 @@ enum ServeCommand {
                 case .failed(let reason): logger.error("File log re-open failed: \(reason)")
                 }
             default:
-                // SIGUSR2 asks for a lame duck, which the original's streaming server does not know either.
-                break
+                // The original has no effect for it either (nats-streaming.md 5.5).
+                logger.warning(
+                    "Trapped \"user defined signal 2\" signal: there is no lame duck mode; SIGTERM stops the broker"
+                )
             }
         }
     }

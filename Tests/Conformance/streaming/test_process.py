@@ -104,6 +104,13 @@ def test_a_signal_stops_it_cleanly(stored, number, code):
         assert stored.terminate(number) == code
 
 
+def test_the_signal_for_a_lame_duck_has_no_effect_but_a_line(broker):
+    broker.process.send_signal(signal.SIGUSR2)
+    broker.wait_for_line(r"\[WRN\].*no lame duck mode")
+    with StreamingClient(broker) as client:
+        client.store("a", 3)
+
+
 def test_two_flags_or_one_and_values_in_either_way():
     with BrokerProcess("--max_channels=2", "-SDV=false", "--hb_interval", "5s") as broker:
         assert broker.monitor("/streaming/storez")["limits"]["max_channels"] == 2
