@@ -130,6 +130,9 @@ struct CheckpointTests {
             #expect((error as? LogError)?.code == .damaged && "\(error)".contains("first record"), "\(error)")
         }
         #expect(file.disk.everything() == before)
+        #expect(throws: LogError.self) { try LogRepair.run(directory: "/data", fileSystem: file.disk) }
+        #expect(
+            numbers.allSatisfy { file.disk.content($0) == before[$0] }, "a repair makes nothing up either")
     }
 
     @Test("a damaged block is named, set aside and remembered; everything else is served")

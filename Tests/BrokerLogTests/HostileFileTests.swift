@@ -107,6 +107,25 @@ struct HostileFileTests {
         }
     }
 
+    @Test(
+        "a block that promises more than lz4 could make of its bytes is refused before memory is taken for it"
+    )
+    func promises() throws {
+        for (raw, isRight) in [(64 * BlockHeader.maximumRatio, true), (64 << 20, false)] {
+            let summary = BlockSummary(
+                firstSequence: 1, count: 1, rawSize: UInt32(raw), firstTimestamp: 1, lastTimestamp: 1,
+                firstPosition: 1, lastPosition: 1, bytes: 1)
+            let header = BlockHeader(
+                storedLength: 64, encoding: .compressed, channel: 1, segment: 1, storeMark: 1,
+                summary: summary)
+            var block = [UInt8](repeating: 0, count: BlockHeader.size + 64)
+            block.withUnsafeMutableBytes { if let base = $0.baseAddress { header.seal(at: base) } }
+            let (disk, file) = try file(block)
+            let read = try FileBytes(file, length: block.count, fileSystem: disk)
+            #expect((BlockHeader(read, at: 0) != nil) == isRight, "\(raw)")
+        }
+    }
+
     @Test("footers of segments, and segments without one")
     func footers() throws {
         var blocks: [SegmentFile.Block] = []

@@ -199,6 +199,23 @@ struct JournalTests {
         #expect(try file.log.append("two", to: channel).sequence == 2)
     }
 
+    @Test("what a failed sync left in the page cache is not believed by the next start")
+    func pageCache() throws {
+        let file = try FileLog()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        try file.log.append("one", to: channel)
+        file.settle()
+        file.disk.onCall { call, _ in call == .sync ? 5 : nil }
+        try file.log.append("two", to: channel)
+        #expect(file.settle().closed != nil)
+        file.disk.onCall(nil)
+        // The process starts again on the same machine, whose pages hold both, and then the power goes.
+        try file.reopen(after: .process)
+        let served = file.log.payloads(of: channel)
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: channel) == served && served.first == "one")
+    }
+
     @Test("deleted channels, changed limits and expired messages stay so")
     func controlRecords() throws {
         let file = try FileLog()

@@ -10,8 +10,8 @@ class Mutant:
     file: str
     old: str
     new: str
-    #: The suite of the simulation that must notice.
-    suite: str = "RandomRunTests"
+    #: The suite that must notice.
+    suite: str = "SimulationTests.RandomRunTests"
 
 
 MUTANTS = [
@@ -33,7 +33,7 @@ MUTANTS = [
         """do throws(FileError) { try fileSystem.sync(current.file) } catch {
             do throws(FileError) { try fileSystem.sync(current.file) } catch { throw .failed(\"\\(error)\") }
         }""",
-        "CallTests"),
+        "SimulationTests.CallTests"),
     Mutant(
         "new-journal-file-without-its-name",
         "new files and directories are synced before anything in them is acknowledged",
@@ -72,47 +72,117 @@ MUTANTS = [
         """        try syncDirectory(directory.isEmpty ? "/" : directory)
 """,
         "        _ = directory\n",
-        "CallTests"),
+        "SimulationTests.CallTests"),
     Mutant(
         "cut-a-damaged-middle",
         "damage below what was known to be synced is corruption: named, never cut",
         "Sources/BrokerLog/Journal/JournalRecovery.swift",
         "        return (known > place.position ? resume : nil, known)\n",
         "        return (nil, 0)\n",
-        "DamageTests"),
+        "SimulationTests.DamageTests"),
     Mutant(
         "no-mark-that-a-file-follows",
         "a journal file that vanishes as a whole is missed",
         "Sources/BrokerLog/Journal/JournalWriter.swift",
         "        try noteSuccessor()\n",
         "",
-        "DamageTests"),
+        "SimulationTests.DamageTests"),
     Mutant(
         "believe-the-block",
         "bytes from disk are hostile: the checksum of a block is looked at",
         "Sources/BrokerLog/Segments/BlockCodec.swift",
         "            unsafe cbroker_crc32c(0, base + 8, Self.size - 8 + stored) == u32(4)\n",
         "            u32(4) == u32(4)\n",
-        "DamageTests"),
+        "SimulationTests.DamageTests"),
     Mutant(
         "files-before-the-deletion-is-synced",
         "a deletion is journaled first",
         "Sources/BrokerLog/Log+Cache.swift",
         "            guard drop.needs <= disk.synced else { return false }\n",
         "",
-        "CallTests"),
+        "SimulationTests.CallTests"),
     Mutant(
         "opening-writes",
         "starting twice without a write between changes no byte",
         "Sources/BrokerLog/Log+Cache.swift",
         "        guard let disk, disk.hasWritten else { return }\n",
         "        guard let disk else { return }\n",
-        "CallTests"),
+        "SimulationTests.CallTests"),
     Mutant(
         "miss-a-segment",
         "a segment that is missing or short is named at opening",
         "Sources/BrokerLog/Log+Restore.swift",
         "            let isThere = block.offset <= UInt64(size) && UInt64(block.size) <= UInt64(size) - block.offset\n",
         "            let isThere = size >= 0\n",
-        "DamageTests"),
+        "SimulationTests.DamageTests"),
+    Mutant(
+        "believe-the-page-cache",
+        "the page cache is never believed: what a failed sync left there is not on the disk",
+        "Sources/BrokerLog/Journal/JournalRecovery.swift",
+        "            fileSystem.dropCache(file)\n",
+        "",
+        "BrokerLogTests.JournalTests"),
+    Mutant(
+        "recycle-above-one-checkpoint",
+        "a journal file is recycled only when two checkpoints lie above it",
+        "Sources/BrokerLog/Checkpoints/CheckpointWriter.swift",
+        "        return valid.count == 2 ? valid[0].journalFile : nil\n",
+        "        return valid.last?.journalFile\n",
+        "BrokerLogTests.CheckpointTests"),
+    Mutant(
+        "share-the-directory",
+        "the data directory is locked",
+        "Sources/BrokerLog/Files/StoreDirectory.swift",
+        "            if try fileSystem.lock(lock) { return lock }\n",
+        "            if try fileSystem.lock(lock) || true { return lock }\n",
+        "BrokerLogTests.StoreDirectoryTests"),
+    Mutant(
+        "read-a-newer-version",
+        "an unknown newer version is refused untouched",
+        "Sources/BrokerLog/Files/StoreDirectory.swift",
+        "        guard found <= version else {\n",
+        "        guard found <= .max else {\n",
+        "BrokerLogTests.StoreDirectoryTests"),
+    Mutant(
+        "allocate-what-a-block-asks-for",
+        "bytes from disk are hostile: length before allocation",
+        "Sources/BrokerLog/Segments/BlockCodec.swift",
+        "        guard summary.isPlausible, raw <= stored * Self.maximumRatio,\n",
+        "        guard summary.isPlausible,\n",
+        "BrokerLogTests.HostileFileTests"),
+    Mutant(
+        "drop-a-rewritten-segment-early",
+        "a segment that was rewritten stays until no checkpoint that recovery may begin from lists it",
+        "Sources/BrokerLog/Segments/SegmentStore+Compaction.swift",
+        "        let unneeded = retired.filter { $0.checkpoints >= 2 }\n",
+        "        let unneeded = retired.filter { $0.checkpoints >= 1 }\n",
+        "BrokerLogTests.CompactionTests"),
+    Mutant(
+        "keep-the-space-kept-back",
+        "a full disk has space kept back for what gives space",
+        "Sources/BrokerLog/Threads/Background.swift",
+        "leadsToSpace(), space.release()",
+        "leadsToSpace(), false",
+        "BrokerLogTests.DamageTests"),
+    Mutant(
+        "use-up-the-space-kept-back",
+        "messages are refused until what waits for a full disk has gone",
+        "Sources/BrokerLog/Log+Cache.swift",
+        "(full != nil || hot.pointee.isFull) &&",
+        "(full != nil) &&",
+        "BrokerLogTests.DamageTests"),
+    Mutant(
+        "recycle-damaged-files",
+        "nothing that is damaged is deleted",
+        "Sources/BrokerLog/Journal/JournalFiles.swift",
+        "            if damaged.contains(old.number) { return .setAside(old) }\n",
+        "",
+        "BrokerLogTests.DamageTests"),
+    Mutant(
+        "repair-without-a-copy",
+        "a repair keeps the damaged bytes aside",
+        "Sources/BrokerLog/Repair/LogRepair.swift",
+        "            outcome.setAside = try repair.setAside(outcome.plan.files)\n",
+        "",
+        "BrokerLogTests.RepairTests"),
 ]

@@ -26,13 +26,16 @@ final class Faults: Sendable {
     private let state = Mutex(State())
 
     /// Arms a plan on a disk; the calls are counted from here.
-    func arm(_ plan: Plan, on disk: SimulatedFileSystem) {
+    func arm(_ plan: Plan, on disk: SimulatedFileSystem, pace: Pace? = nil) {
         state.withLock {
             let injected = $0.injected
             $0 = State(plan: plan)
             $0.injected = injected
         }
-        disk.onCall { [self] call, _ in decide(call) }
+        disk.onCall { [self] call, _ in
+            pace?.wait(for: call)
+            return decide(call)
+        }
     }
 
     /// Nothing fails any more.
@@ -48,6 +51,8 @@ final class Faults: Sendable {
     var calls: [Call] { state.withLock { $0.calls } }
     /// Calls that failed, by kind.
     var injected: [Call: Int] { state.withLock { $0.injected } }
+    /// Every call of some kind fails from now on.
+    var isFailing: Bool { state.withLock { $0.failing != nil } }
     /// The machine died.
     var isOff: Bool { state.withLock { $0.isOff } }
 

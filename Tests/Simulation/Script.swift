@@ -25,7 +25,7 @@ struct Script: CustomTestStringConvertible, Sendable {
         (self.name, self.configure, self.body) = (name, configure, body)
     }
 
-    static let all = [create, append, roll, checkpoint, delete, expire, recover, shutdown]
+    static let all = [create, append, roll, checkpoint, delete, expire, purge, recover, shutdown]
 
     static let create = Script("create") { run in
         for number in 0..<3 {
@@ -121,6 +121,31 @@ struct Script: CustomTestStringConvertible, Sendable {
             try run.background()
         }
         try run.setLimits(Model.Limits(messages: 3), of: channel)
+        try run.commit()
+        try run.background()
+    }
+
+    static let purge = Script("purge") { run in
+        let channel = try run.createChannel(named: "purged")
+        let other = try run.createChannel(named: "other")
+        for round in 0..<3 {
+            try run.append(8, of: 9_000, to: channel)
+            try run.append(of: 300, to: other)
+            try run.commit()
+            try run.background()
+            run.checkpoint()
+            try run.commit()
+            try run.background()
+            // In the middle of a block that is on the disk, then of what is on its way there, then all.
+            try run.append(2, of: 9_000, to: channel)
+            try run.purge(channel, below: [4, 19, .max][round])
+            try run.background()
+            try run.commit()
+            try run.background()
+        }
+        try run.append(2, of: 100, to: channel)
+        try run.commit()
+        run.checkpoint()
         try run.commit()
         try run.background()
     }

@@ -128,7 +128,15 @@ extension Simulation {
         try readEverything()
         guard !isClosed else { return }
         let content = model.served(id)
-        let first = content.first + UInt64(draw(Int(content.last + 3 - content.first)))
+        try purge(id, below: content.first + UInt64(draw(Int(content.last + 3 - content.first))))
+    }
+
+    /// Purges a channel below a sequence, unless the disk cannot read what that needs.
+    func purge(_ id: UInt32?, below first: UInt64) throws {
+        guard let id, !isClosed else { return }
+        try readEverything()
+        guard !isClosed else { return }
+        let content = model.served(id)
         for _ in 0..<20 {
             guard let outcome = try? log.purge(ChannelID(rawValue: id), below: first) else { return }
             guard case .purged = outcome else {
@@ -140,6 +148,7 @@ extension Simulation {
             model.channels[id]?.floors.append((position, min(first, content.last + 1)))
             return
         }
+        if faults.isFailing || faults.isOff { return }
         throw Violation(description: "channel \(id): a purge below \(first) waits for ever")
     }
 

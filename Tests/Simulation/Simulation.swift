@@ -27,6 +27,8 @@ final class Simulation {
     var allowsCut = false
     /// What the newest checkpoint covers.
     var checkpointed: UInt64 = 0
+    /// Who waits for the loop to go round.
+    var pace: Pace?
     private(set) var trace: [String] = []
     private(set) var crashes = 0
     private(set) var acknowledged = 0
@@ -61,6 +63,7 @@ final class Simulation {
 
     /// Takes in what the log did.
     func poll() throws {
+        pace?.turn()
         let news = log.poll()
         let durable = log.durable.rawValue
         if durable > model.durable { acknowledged += Int(durable - model.durable) }

@@ -29,9 +29,37 @@ struct ThreadTests {
         total.say("threads, part \(part)")
     }
 
+    @Test("syncs that take long hold up what they cover, and lose nothing when the machine dies in them")
+    func slowSyncs() throws {
+        var total = Tally()
+        var slowed = 0
+        for seed in Seeds.dealt(0, of: 1, share: 0.02) {
+            let run = try Simulation(seed: seed) { $0.execution = .threads }
+            do {
+                for round in 0..<3 {
+                    let pace = Pace(seed: seed &* 3 &+ UInt64(round))
+                    run.pace = pace
+                    try load(run)
+                    slowed += pace.slowed
+                    try run.reopen(after: .random)
+                }
+                run.end()
+            } catch {
+                run.pace?.end()
+                run.end()
+                Seeds.fail("ThreadTests", seed: seed, error, run)
+                total.failures += 1
+                if total.failures == 3 { break }
+            }
+            total.add(run)
+        }
+        #expect(slowed > 100)
+        total.say("slow syncs (\(slowed))")
+    }
+
     /// Publishes as fast as it can until the machine dies.
     private func load(_ run: Simulation) throws {
-        run.faults.arm(.dies(at: 5 + run.draw(150)), on: run.disk)
+        run.faults.arm(.dies(at: 5 + run.draw(150)), on: run.disk, pace: run.pace)
         for _ in 0..<200 where !run.isClosed && !run.faults.isOff {
             let ids = run.model.existing(at: .max)
             switch run.draw(20) {
@@ -47,12 +75,13 @@ struct ThreadTests {
             run.log.submit()
             if run.draw(3) == 0 {
                 while run.model.durable < run.model.last && !run.isClosed && !run.faults.isOff {
-                    _ = run.woken.wait(timeout: .now() + .milliseconds(20))
+                    _ = run.woken.wait(timeout: .now() + .milliseconds(run.pace == nil ? 20 : 1))
                     try run.poll()
                 }
             }
             try run.poll()
         }
+        run.pace?.end()
         run.end()
     }
 
