@@ -24,6 +24,24 @@ public final class TestSocket: Sendable {
 
     deinit { close(descriptor) }
 
+    /// Whether the server's side of the connection is open, as the kernel knows it: also while nothing is read here.
+    public func isOpen(at server: Int) throws -> Bool {
+        var address = sockaddr_in()
+        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let result = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                getsockname(descriptor, $0, &size)
+            }
+        }
+        guard result == 0 else { throw POSIXError(.EBADF) }
+        let ends = [server, Int(UInt16(bigEndian: address.sin_port))].map {
+            "0100007F:" + String(format: "%04X", $0)
+        }
+        // proc(5), /proc/net/tcp: local address, remote address, state; 01 is ESTABLISHED.
+        let table = try String(contentsOfFile: "/proc/self/net/tcp", encoding: .utf8)
+        return table.contains("\(ends[0]) \(ends[1]) 01")
+    }
+
     /// Sends text.
     public func write(_ text: String) {
         var bytes = Array(text.utf8)

@@ -99,6 +99,29 @@ struct AccessTests {
         }
     }
 
+    @Test("does not matter for what is sent as it is: front ends may send whole projects and tasks")
+    func unchanged() async throws {
+        try await TestService.projects { test in
+            let team = String.makeUUID()
+            try await test.join(People.ann, team, as: .administrator)
+            try await test.join(People.bob, team, as: .editor)
+            let id = try await test.makeProject(team: team)
+            let task = try await test.makeTask("t", in: try await test.columnIDs(id)[0], of: id)
+            let path = "/api/v1/projects/\(id)"
+            let same = #""active":true,"public":false,"teamId":"\#(team)""#
+            let renamed = try await test.send("PATCH", path, as: People.bob, #"{"name":"Named",\#(same)}"#)
+            #expect(renamed.status == 200 && renamed.text("name") == "Named")
+            let assigned = #"{"assignedTo":"\#(People.bob)"}"#
+            let taskPath = "/api/v1/projects/tasks/\(task)"
+            #expect(try await test.send("PATCH", taskPath, as: People.ann, assigned).status == 200)
+            try await test.database.query("DELETE FROM memberships WHERE user_id = \(People.bob)")
+            let kept = try await test.send("PATCH", taskPath, as: People.ann, assigned)
+            #expect(kept.status == 200 && kept.text("assignedTo") == People.bob)
+            _ = try await test.send("PATCH", taskPath, as: People.ann, #"{"assignedTo":""}"#)
+            #expect(try await test.send("PATCH", taskPath, as: People.ann, assigned).status == 400)
+        }
+    }
+
     @Test("a user without an account here is told so")
     func unregistered() async throws {
         try await TestService.projects { test in

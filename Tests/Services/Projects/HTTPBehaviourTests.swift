@@ -105,6 +105,32 @@ struct HTTPBehaviourTests {
         }
     }
 
+    @Test("an answer that is not taken in time ends the connection")
+    func slowReader() async throws {
+        try await TestService.projects(environment: ["API_WEB_WRITE_TIMEOUT": "300ms"]) { test in
+            let id = try await test.makeProject()
+            // More than both sides' buffers hold.
+            let size = 30_000_000
+            try await test.database.query("UPDATE projects SET description = repeat('x', \(size)::int)")
+            let token = try await test.issuer.token(People.ann)
+            let socket = try TestSocket(port: test.service.port)
+            socket.write(
+                "GET /api/v1/projects/\(id) HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(token)\r\n\r\n")
+            try await test.eventually("the request is answered") {
+                test.log.lines.contains {
+                    $0.contains(#""message":"request""#) && $0.contains(#""method":"GET""#)
+                }
+            }
+            try await test.eventually("the server has ended the connection") {
+                try !socket.isOpen(at: test.service.port)
+            }
+            let taken = await socket.readToEnd()
+            #expect(taken.hasPrefix("HTTP/1.1 200 ") && taken.utf8.count < size)
+            // Others are served.
+            #expect(try await test.send("GET", "/api/v1/health").status == 200)
+        }
+    }
+
     @Test("the log has a line a request with its template, and no token, query or body; metrics count it")
     func log() async throws {
         try await TestService.projects { test in

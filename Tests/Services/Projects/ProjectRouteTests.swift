@@ -1,3 +1,4 @@
+import Postgres
 import ServicesCore
 import ServicesTesting
 import Testing
@@ -212,6 +213,35 @@ struct ProjectRouteTests {
             }
             #expect(try await measure() == few)
             #expect(few == [1, 2, 2, 6])
+        }
+    }
+
+    @Test("are deleted with their rows locked in the order of every request: columns before tasks")
+    func lockOrder() async throws {
+        try await TestService.projects { test in
+            let id = try await test.makeProject()
+            let column = try await test.columnIDs(id)[0]
+            let task = try await test.makeTask("t", in: column, of: id)
+            let connection = try await PostgresConnection.open(test.database.configuration)
+            defer { connection.close() }
+            // As a move does that has its columns and goes on to the task.
+            let deletion = try await connection.withTransaction { connection in
+                try await connection.query("SELECT 1 FROM columns WHERE column_id = \(column) FOR UPDATE")
+                let deletion = Task {
+                    try await test.send("DELETE", "/api/v1/projects/\(id)", as: People.ann)
+                }
+                try await test.eventually("the deletion waits for the column") {
+                    try await test.database.value(
+                        """
+                        SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database()
+                          AND wait_event_type = 'Lock'
+                        """) == "1"
+                }
+                try await connection.query("SELECT 1 FROM tasks WHERE task_id = \(task) FOR UPDATE NOWAIT")
+                return deletion
+            }
+            #expect(try await deletion.value.status == 200)
+            #expect(try await test.database.value("SELECT count(*)::text FROM tasks") == "0")
         }
     }
 }

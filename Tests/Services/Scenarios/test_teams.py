@@ -240,8 +240,8 @@ def test_13_roles_decide(backend, ann, bob):
         ("editor", "PATCH", f"projects/tasks/{tid}/move", {"to": column["id"], "from": column["id"]}),
         ("editor", "PATCH", f"projects/{pid}", {"name": "Named", "description": "d"}),
         ("editor", "PATCH", f"projects/{pid}/columns/{column['id']}", {"title": "x"}),
-        ("administrator", "PATCH", f"projects/{pid}", {"active": True}),
-        ("administrator", "PATCH", f"projects/{pid}", {"name": "Both", "public": False}),
+        ("administrator", "PATCH", f"projects/{pid}", {"active": False}),
+        ("administrator", "PATCH", f"projects/{pid}", {"name": "Both", "public": True}),
         ("administrator", "POST", f"projects/{pid}/columns", {"title": "x"}),
         ("owner", "PATCH", f"projects/{pid}", {"teamId": ""}), ("owner", "DELETE", f"projects/{pid}", None),
     ]

@@ -59,16 +59,15 @@ struct ProjectStore: Sendable {
         try await database.transaction { transaction in
             let (project, access) = try await Self.lock(id, for: source.userID, transaction)
             try access.require(.edit, to: "project")
-            if change.isActive != nil || change.isPublic != nil {
-                try access.require(.administer, to: "project")
-            }
+            // What is sent as it is, by a front end that sends the whole project, needs no right of its own.
+            let isActiveChanged = change.isActive.map { $0 != project.isActive } ?? false
+            let isPublicChanged = change.isPublic.map { $0 != project.isPublic } ?? false
+            if isActiveChanged || isPublicChanged { try access.require(.administer, to: "project") }
             let isTeamChanged = change.teamID.map { $0 != project.teamID } ?? false
-            if let teamID = change.teamID {
+            if isTeamChanged, let teamID = change.teamID {
                 try access.require(.own, to: "project")
                 // As at creation: nobody gives a project to a team that he does not work in.
-                if isTeamChanged, !teamID.isEmpty {
-                    try await Self.requireEditor(of: teamID, source.userID, transaction)
-                }
+                if !teamID.isEmpty { try await Self.requireEditor(of: teamID, source.userID, transaction) }
             }
             if let order = change.columnOrder { try await Self.check(order, of: id, transaction) }
             let updated = try await Self.save(change, of: id, isTeamChanged: isTeamChanged, transaction)
@@ -81,9 +80,13 @@ struct ProjectStore: Sendable {
         try await database.transaction { transaction in
             let (_, access) = try await Self.lock(id, for: source.userID, transaction)
             try access.require(.own, to: "project")
-            // Comments go with their tasks.
+            // Rows are locked in the order of `TaskStore`: columns by id, then tasks; comments go with their tasks.
+            try await transaction.query(
+                """
+                DELETE FROM columns WHERE column_id IN (
+                  SELECT column_id FROM columns WHERE project_id = \(id) ORDER BY column_id FOR UPDATE)
+                """)
             try await transaction.query("DELETE FROM tasks WHERE project_id = \(id)")
-            try await transaction.query("DELETE FROM columns WHERE project_id = \(id)")
             try await transaction.query("DELETE FROM projects WHERE project_id = \(id)")
             try await transaction.bury("project", id)
             try await transaction.publish(ProjectDeleted(projectID: id), by: source)

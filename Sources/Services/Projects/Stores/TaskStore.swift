@@ -63,7 +63,10 @@ struct TaskStore: Sendable {
         try await database.transaction { transaction in
             let (task, project) = try await Self.find(
                 id, for: source.userID, .edit, lock: "FOR UPDATE OF t", transaction)
-            if let assignee = change.assignedTo, !assignee.isEmpty, assignee != project.userID {
+            // Who was assigned before stays, also when he has left the team since.
+            if let assignee = change.assignedTo, !assignee.isEmpty, assignee != project.userID,
+                assignee != task.assignedTo
+            {
                 try await Self.requireMember(assignee, of: project.teamID, transaction)
             }
             let rows = try await transaction.query(

@@ -12,8 +12,9 @@ struct ManagementCredentials: Sendable {
 
 /// The tokens of the Management API, which all replicas share in the table `ma_token`.
 ///
-/// A token is good until a minute before it expires. One caller of all replicas fetches the next one, under an
-/// advisory lock; a fetch that fails leaves the row as it is. No token is ever logged.
+/// A token is good until a minute before it expires. One caller of each replica then fetches the next one, while the
+/// database waits for nobody, and puts it into its place under an advisory lock; of two that were fetched at one moment
+/// the first is kept. A fetch that fails leaves the row as it is. No token is ever logged.
 final class ManagementTokens: Sendable {
     private struct Granted: Decodable, Sendable {
         let access_token: String
@@ -65,13 +66,13 @@ final class ManagementTokens: Sendable {
     }
 
     private func renew() async throws -> String {
-        try await database.transaction { transaction in
+        let granted = try await grant()
+        return try await database.transaction { transaction in
             try await transaction.query("SELECT pg_advisory_xact_lock(\(Self.lock))")
-            // Another replica may have fetched one while this one waited for the lock.
+            // Another replica may have fetched one meanwhile.
             if let row = try await transaction.query(Self.stored).first {
                 return try row.decode(0, as: String.self)
             }
-            let granted = try await grant()
             try await transaction.query("DELETE FROM ma_token")
             try await transaction.query(
                 """

@@ -54,8 +54,9 @@ struct MailOutbox: Sendable {
 
     /// After so many tries a mail is given up.
     static let tries = 5
-    /// Longer than any one step takes, with all its retries.
-    static let lease = Duration.seconds(60)
+    /// Longer than any one step takes, with all its retries: making a ticket may be four calls and twice as many when the
+    /// token was revoked, 35 s each.
+    static let lease = Duration.seconds(300)
 
     /// Takes the next mail that is due.
     ///

@@ -20,6 +20,35 @@ import Testing
         }
     }
 
+    @Test("a token is fetched while no transaction waits for it")
+    func tokenOutsideOfTransactions() async throws {
+        try await Outside.run { outside, clients in
+            outside.auth.with { $0.hanging = ["POST /oauth/token"] }
+            let call = Task { try await clients.auth0.user("auth0|1") }
+            while outside.auth.count("POST /oauth/token") == 0 { await Task.yield() }
+            #expect(outside.statements.pool.statistics.lent == 0)
+            await outside.clock.finishSleep(of: .seconds(5))
+            await #expect(throws: RemoteAPIError.self) { try await call.value }
+        }
+    }
+
+    @Test("of the tokens that replicas fetch at one moment all take the one that was stored")
+    func tokenOfReplicas() async throws {
+        try await Outside.run { outside, clients in
+            let tokens = try await withThrowingTaskGroup(of: String.self) { group in
+                for _ in 0..<8 {
+                    let replica = ManagementTokens(
+                        api: clients.auth0.api, credentials: Outside.credentials, database: outside.statements
+                    )
+                    group.addTask { try await replica.current() }
+                }
+                return try await group.reduce(into: Set<String>()) { $0.insert($1) }
+            }
+            #expect(tokens.count == 1)
+            #expect(try await outside.database.sql("SELECT access_token FROM ma_token") == tokens.first)
+        }
+    }
+
     @Test("a token in its last minute is replaced, and there is one row")
     func tokenExpires() async throws {
         try await Outside.run { outside, clients in

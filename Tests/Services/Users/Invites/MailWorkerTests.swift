@@ -236,6 +236,16 @@ import Testing
         }
     }
 
+    @Test("a try holds its mail for longer than the slowest step takes")
+    func lease() async throws {
+        try await Outside.run { _, clients in
+            let api = clients.auth0.api
+            let call = api.timeout * api.tries + api.longestPause * (api.tries - 1)
+            // A ticket: the connection and the ticket, each once more after a token was revoked, each with a token.
+            #expect(MailOutbox.lease >= call * 8)
+        }
+    }
+
     @Test("two workers send each mail once")
     func twoWorkers() async throws {
         try await Outside.run { outside, clients in
