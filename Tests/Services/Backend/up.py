@@ -86,6 +86,8 @@ Ctrl-C stops everything.
         while True:
             for name, process in processes.items():
                 if process.process.poll() is not None:
+                    # Ctrl-C goes to every process of the terminal, and may be noticed here a moment later than there.
+                    time.sleep(0.5)
                     print(f"{name} ended with {process.process.returncode}; its log is {LOGS}/{name}.log", file=sys.stderr)
                     return 1
             time.sleep(0.5)
