@@ -18,7 +18,8 @@ extension Log {
                     lastTimestamp: unsafe hot.pointee.lastTimestamp,
                     messages: UInt64(state.messages)
                         + (unsafe hot.pointee.appendedMessages - state.durableAppendedMessages),
-                    bytes: UInt64(state.bytes)
+                    // A forged block may say fewer bytes than its messages have, of which some were trimmed.
+                    bytes: UInt64(max(0, state.bytes))
                         + (unsafe hot.pointee.appendedBytes - state.durableAppendedBytes),
                     frontTrimmedBytes: UInt64(state.frontTrimmedBytes), damage: state.damage,
                     segments: SegmentStore.Channel(), tail: nil))

@@ -5,18 +5,27 @@ import Testing
 
 /// Bytes from disk are hostile: whatever they are, reading them ends, crashes nothing, and takes memory in proportion to
 /// them. Each round changes whole bytes in a few places, and half of the time makes the checksum right again, so that what
-/// lies behind it is reached. `FUZZ_SEED` replays one round, `FUZZ_ROUNDS` says how many there are of each kind.
+/// lies behind it is reached. `FUZZ_SEED` replays one round, `FUZZ_ROUNDS` says how many there are of each kind, and
+/// `FUZZ_FIRST` with which one they begin.
 @Suite("Hostile files")
 struct HostileFileTests {
     private static let rounds: Range<UInt64> = {
         func value(_ name: String) -> UInt64? { getenv(name).flatMap { UInt64(String(cString: $0)) } }
         if let seed = value("FUZZ_SEED") { return seed..<(seed + 1) }
-        return 1..<((value("FUZZ_ROUNDS") ?? 3_000) + 1)
+        let first = value("FUZZ_FIRST") ?? 1
+        return first..<(first + (value("FUZZ_ROUNDS") ?? 3_000))
     }()
 
-    /// Runs `body` for every round; a crash leaves the last seed printed as the one to replay.
-    private func fuzz(_ body: (inout SeededGenerator) throws -> Void) {
-        for seed in Self.rounds {
+    /// Runs `body` for every round; a crash is in the thousand rounds that were printed last.
+    private func fuzz(
+        _ name: String = #function, _ rounds: Range<UInt64> = rounds,
+        _ body: (inout SeededGenerator) throws -> Void
+    ) {
+        for seed in rounds {
+            if (seed - rounds.lowerBound) % 1_000 == 0 {
+                print("\(name): FUZZ_ROUNDS=1000 FUZZ_FIRST=\(seed) swift test --filter HostileFileTests")
+                fflush(nil)
+            }
             var random = SeededGenerator(seed: seed)
             do { try body(&random) } catch {
                 Issue.record("\(error)\nreplay: FUZZ_SEED=\(seed) swift test --filter HostileFileTests")
@@ -230,7 +239,13 @@ struct HostileFileTests {
     }
 
     @Test("whole stores with one hostile file")
-    func stores() throws {
+    func stores() throws { try stores(Self.rounds) }
+
+    /// 21265: a block said fewer bytes than its messages have, and a checkpoint counted less than none.
+    @Test("those that found a fault", arguments: [21265] as [UInt64])
+    func found(seed: UInt64) throws { try stores(seed..<(seed + 1)) }
+
+    private func stores(_ rounds: Range<UInt64>) throws {
         let log = try FileLog { $0.segmentBytes = 3_000 }
         let channel = try log.log.createChannel(named: bytes("a"), limits: ChannelLimits(maxBytes: 300_000))
         for round in 0..<3 {
@@ -246,7 +261,7 @@ struct HostileFileTests {
         }
         log.disk.crash(.process)
         let files = log.disk.everything().filter { !$0.value.isEmpty }.keys.sorted()
-        fuzz { random in
+        fuzz("stores", rounds) { random in
             let disk = SimulatedFileSystem(copying: log.disk, seed: 1)
             let path = files[Int(random.next() % UInt64(files.count))]
             var bytes = mutated(disk.content(path) ?? [], &random)
