@@ -60,8 +60,9 @@ final class ChannelState {
     var damage: [ClosedRange<UInt64>] = []
     /// The highest first sequence that a recovered record names.
     var recoveredFloor: UInt64 = 0
-    /// Trimming waits for the front block to be read.
-    var trimWaits = false
+    /// Trimming what is not younger than this waits for the front block to be read; `.min` where only limits on messages
+    /// and bytes are applied.
+    var waitingCutoff: Int64?
     /// Front segment, and its dead bytes, when the background was last asked to make room.
     var asked: (segment: UInt64, dead: UInt64)?
 

@@ -313,9 +313,10 @@ extension Log {
 
     /// Goes on with what waited for the front block.
     private func resumeTrim(of state: ChannelState) {
-        guard state.trimWaits else { return }
-        state.trimWaits = false
-        applyLimits(to: state)
+        guard let cutoff = state.waitingCutoff else { return }
+        state.waitingCutoff = nil
+        // At once: the block may be evicted before the next second.
+        if cutoff == .min { applyLimits(to: state) } else { expire(state, cutoff) }
     }
 
     /// A segment is gone while the broker runs: its messages are lost, those among them that are still in memory too,

@@ -7,14 +7,18 @@ extension Log {
         if let disk, disk.fullReason != nil { disk.background.retry() }
         disk?.committer.retry()
         for state in states where state.limits.maxAge > 0 && state.messages > 0 {
-            let before = state.firstSequence
-            trim(state, notAfter: cutoff(state, now))
-            if state.firstSequence != before {
-                unsafe appendControl(
-                    .trim, channel: state.id.rawValue, sequence: state.firstSequence,
-                    body: UnsafeRawBufferPointer(start: nil, count: 0))
-            }
+            expire(state, cutoff(state, now))
         }
+    }
+
+    /// Drops what is not younger than `cutoff`, journaled.
+    func expire(_ state: ChannelState, _ cutoff: Int64) {
+        let before = state.firstSequence
+        trim(state, notAfter: cutoff)
+        guard state.firstSequence != before else { return }
+        unsafe appendControl(
+            .trim, channel: state.id.rawValue, sequence: state.firstSequence,
+            body: UnsafeRawBufferPointer(start: nil, count: 0))
     }
 
     /// Removes the durable messages of a channel whose sequence lies below `first`; journaled. Those that are
@@ -114,7 +118,7 @@ extension Log {
             } else {
                 requestLoad(of: 0, in: state)
                 if let front = state.index.first, front.summary == entry.summary, front.storage == nil {
-                    state.trimWaits = true
+                    state.waitingCutoff = max(state.waitingCutoff ?? .min, cutoff)
                     return
                 }
             }

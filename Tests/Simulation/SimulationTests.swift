@@ -20,6 +20,13 @@ struct RandomRunTests {
         total.say("random runs, part \(part)")
     }
 
+    /// 501374: what expired stayed, because blocks that were read for that evicted each other before the next second.
+    @Test("seeds that found faults", arguments: [UInt64(501_374)])
+    func found(seed: UInt64) throws {
+        let run = try Simulation(seed: seed)
+        do { try run.run(steps: 100) } catch { Seeds.fail("RandomRunTests", seed: seed, error, run) }
+    }
+
     @Test("a store goes through chains of crashes", arguments: UInt64(0)..<2)
     func chains(part: UInt64) throws {
         var total = Tally()
