@@ -167,12 +167,12 @@ struct DeliveryTests {
             """)
         try await TestService.run(Projects.self, folder: "Projects", broker: nil, database: database) {
             test in
-            try await test.eventually("the last is applied") {
+            try await test.eventually("the last is applied", within: .seconds(180)) {
                 try await database.rows("SELECT membership_id, role FROM memberships ORDER BY 1") == [
                     "m601|editor", "m602|viewer",
                 ]
             }
-            try await test.eventually("the rest stays") {
+            try await test.eventually("the rest stays", within: .seconds(60)) {
                 try await database.value("SELECT count(*)::text FROM parked") == "601"
             }
             #expect(test.log.text.contains("a parked event could not be applied"))

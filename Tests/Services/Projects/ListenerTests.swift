@@ -166,6 +166,10 @@ struct ListenerTests {
             }
             try await publish(ProjectUpdated.type, update(People.cid, String.makeUUID(), 9))
             try await publish(ProjectUpdated.type, update(People.ann, team, 5))
+            // Those of a channel are handled side by side.
+            try await test.eventually("the newer one is applied") {
+                try await test.database.value("SELECT team_id FROM projects") == team
+            }
             try await publish(ProjectUpdated.type, update(People.ann, String.makeUUID(), 4))
             _ = try await test.send("PATCH", "/api/v1/projects/\(id)", as: People.ann, #"{"name":"Mine"}"#)
             try await test.eventually("all are handled") {
@@ -173,10 +177,10 @@ struct ListenerTests {
                     ["channel": "ProjectUpdated", "outcome": outcome]
                 }
                 let metrics = test.service.metrics
-                return metrics.value(.events, labels("refused")) == 1
-                    && metrics.value(.events, labels("applied")) == 1
-                    && metrics.value(.events, labels("ignored")) == 1
-                    && metrics.value(.events, labels("own")) == 1
+                return metrics.value(.events, labels("refused")) >= 1
+                    && metrics.value(.events, labels("applied")) >= 1
+                    && metrics.value(.events, labels("ignored")) >= 1
+                    && metrics.value(.events, labels("own")) >= 1
             }
             let project = try await test.send("GET", "/api/v1/projects/\(id)", as: People.ann)
             #expect(project.text("teamId") == team)

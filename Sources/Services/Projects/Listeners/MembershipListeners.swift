@@ -27,6 +27,9 @@ enum MembershipListeners {
         _ new: MembershipCreated, _ transaction: Transaction
     ) async throws -> EventOutcome {
         if try await transaction.isBuried("membership", new.membershipID) { return .ignored }
+        // Two memberships of one user in one team are two entities: without this each would miss the other.
+        try await transaction.query(
+            "SELECT pg_advisory_xact_lock(hashtextextended(\(new.userID + new.teamID), 1))")
         try await transaction.query(
             """
             DELETE FROM memberships WHERE user_id = \(new.userID) AND team_id = \(new.teamID)
