@@ -16,6 +16,14 @@ struct TimestampTests {
         let whole = Timestamp(microseconds: 1_621_197_402_000_000)
         #expect(whole.rfc3339 == "2021-05-16T20:36:42Z")
         #expect(whole.eventText == "2021-05-16 20:36:42 +0000 UTC")
+        for (microseconds, text) in [
+            (0, "1970-01-01T00:00:00Z"), (-1, "1969-12-31T23:59:59.999999Z"),
+            (-62_135_596_800_000_000, "0001-01-01T00:00:00Z"),
+            (951_827_696_789_000, "2000-02-29T12:34:56.789Z"),
+            (253_402_300_800_000_000, "10000-01-01T00:00:00Z"), (10, "1970-01-01T00:00:00.00001Z"),
+        ] as [(Int64, String)] {
+            #expect(Timestamp(microseconds: microseconds).rfc3339 == text)
+        }
     }
 
     @Test(

@@ -100,9 +100,7 @@ public struct ServiceConfiguration: Sendable {
 
     /// The entries of a list with commas, without blanks around them and without empty ones.
     static func list(_ text: String) -> [String] {
-        text.split(separator: ",").map { $0.trimmingPrefix { $0 == " " } }
-            .map { entry in String(entry.reversed().drop { $0 == " " }.reversed()) }
-            .filter { !$0.isEmpty }
+        text.split(separator: ",").map { String($0).trimmed }.filter { !$0.isEmpty }
     }
 
     private static func database(_ settings: Settings) -> PostgresConfiguration {

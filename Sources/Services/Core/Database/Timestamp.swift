@@ -21,26 +21,52 @@ public struct Timestamp: Hashable, Comparable, Sendable {
     }
 
     /// As HTTP bodies have it: `2021-05-16T20:36:42.105449Z`, the fraction without trailing zeros.
-    public var rfc3339: String {
-        let (date, time, fraction) = parts
-        return "\(date)T\(time)\(fraction)Z"
-    }
+    public var rfc3339: String { text(separator: "T", suffix: "Z") }
 
     /// As events have it (services.md 5.3): `2021-05-16 20:36:42.105449 +0000 UTC`, Go's default form.
-    public var eventText: String {
-        let (date, time, fraction) = parts
-        return "\(date) \(time)\(fraction) +0000 UTC"
+    public var eventText: String { text(separator: " ", suffix: " +0000 UTC") }
+
+    /// Date, separator, time, fraction without trailing zeros, suffix. Put together in one array of bytes, because every
+    /// row of an answer has two of these.
+    private func text(separator: Unicode.Scalar, suffix: String) -> String {
+        let dayLength: Int64 = 86_400_000_000
+        let rest = microseconds % dayLength
+        let inDay = Int(rest < 0 ? rest + dayLength : rest)
+        let date = CivilDate(days: Int((microseconds - Int64(inDay)) / dayLength))
+        let seconds = inDay / 1_000_000
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(40)
+        // The year before 1 is 1 BC, as PostgreSQL has it; no service has such times.
+        Self.append(date.year > 0 ? date.year : 1 - date.year, width: 4, to: &bytes)
+        for number in [date.month, date.day] {
+            bytes.append(UInt8(ascii: "-"))
+            Self.append(number, width: 2, to: &bytes)
+        }
+        bytes.append(UInt8(ascii: separator))
+        Self.append(seconds / 3_600, width: 2, to: &bytes)
+        for number in [seconds / 60 % 60, seconds % 60] {
+            bytes.append(UInt8(ascii: ":"))
+            Self.append(number, width: 2, to: &bytes)
+        }
+        if inDay % 1_000_000 > 0 {
+            bytes.append(UInt8(ascii: "."))
+            Self.append(inDay % 1_000_000, width: 6, to: &bytes)
+            while bytes.last == UInt8(ascii: "0") { bytes.removeLast() }
+        }
+        bytes += suffix.utf8
+        return String(decoding: bytes, as: UTF8.self)
     }
 
-    /// The text in Postgres's form cut apart: `2021-05-16 20:36:42.105449+00`.
-    private var parts: (date: Substring, time: Substring, fraction: Substring) {
-        let text = TimestampText.write(microseconds: microseconds)
-        let words = text.split(separator: " ", maxSplits: 1)
-        let clock = words[1].prefix { $0 != "+" }
-        var fraction = clock.drop { $0 != "." }
-        while fraction.utf8.last == UInt8(ascii: "0") { fraction.removeLast() }
-        if fraction == "." { fraction = "" }
-        return (words[0], clock.prefix { $0 != "." }, fraction)
+    /// A number that is not negative, with leading zeros.
+    private static func append(_ number: Int, width: Int, to bytes: inout [UInt8]) {
+        var (power, rest) = (1, number)
+        for _ in 1..<width { power *= 10 }
+        while rest / power >= 10 { power *= 10 }
+        while power > 0 {
+            bytes.append(UInt8(ascii: "0") + UInt8(rest / power))
+            rest %= power
+            power /= 10
+        }
     }
 }
 

@@ -54,11 +54,6 @@ struct RequestLogMiddleware: RouterMiddleware {
     }
 }
 
-extension Duration {
-    /// In seconds.
-    var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
-}
-
 /// Answers preflights and adds the headers of CORS to every answer, errors included (services.md 6.2).
 struct CORSMiddleware: RouterMiddleware {
     let origins: Set<String>

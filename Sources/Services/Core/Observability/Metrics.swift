@@ -32,6 +32,12 @@ public final class Metrics: Sendable {
             self.kind = kind
             self.bounds = bounds
         }
+
+        /// A name stands for one metric: the rest needs no comparison, which happens at every number.
+        public static func == (left: Metric, right: Metric) -> Bool { left.name == right.name }
+
+        /// By the name.
+        public func hash(into hasher: inout Hasher) { hasher.combine(name) }
     }
 
     private struct Histogram: Sendable {

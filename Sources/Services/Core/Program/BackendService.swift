@@ -6,7 +6,7 @@ import Logging
 /// ```swift
 /// public struct ProjectsService: BackendService {
 ///     public static let name = "projects"
-///     public init(_ resources: ServiceResources) throws { … }
+///     public init(_ resources: ServiceResources) { … }
 ///     public func addRoutes(to router: ServiceRouter) { router.get("/api/v1/projects", for: .registeredUser) { … } }
 ///     public var listeners: [EventListener] { [EventListener(MembershipCreated.self) { … }] }
 /// }

@@ -10,7 +10,7 @@ import Synchronization
 /// ```swift
 /// let service = try await RunningService.start(ProjectsService.self, configuration, logger: logger)
 /// // … http://127.0.0.1:\(service.port)
-/// let isClean = await service.shutdown()
+/// await service.shutdown()
 /// ```
 ///
 /// It starts whether or not the database and the broker are there, and connects to them when they come.

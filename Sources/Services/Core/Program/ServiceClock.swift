@@ -38,6 +38,11 @@ public struct ServiceClock: Sendable {
     }
 }
 
+extension Duration {
+    /// In seconds, as metrics and `make_interval` have them.
+    public var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
+}
+
 /// A delay that doubles from failure to failure: 0.1 s to 5 s, for the database, the broker and the relay (services.md
 /// 5.6 and 6.5).
 struct Backoff {

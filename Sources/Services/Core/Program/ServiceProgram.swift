@@ -5,8 +5,8 @@ import UnixSignals
 
 /// The command of a service: `projects [flags]`, and `projects dead-letters …`.
 public enum ServiceProgram<Service: BackendService> {
-    /// Runs the command to its end and exits: 0 done, 1 an error or a forced shutdown, 2 a wrong command line, 78 wrong
-    /// settings.
+    /// Runs the command to its end and exits: 0 done, 1 an error or a forced shutdown, 2 an unknown command, 78 wrong
+    /// settings, as variables or as flags.
     public static func main() async -> Never {
         exit(await run(arguments: Array(CommandLine.arguments.dropFirst()), environment: environment))
     }

@@ -66,7 +66,7 @@ struct ColumnStore: Sendable {
                 PostgresQuery(
                     unsafeSQL: """
                         UPDATE columns c SET title = coalesce($2, c.title), task_ids = coalesce($3::text[], c.task_ids),
-                          updated_at = greatest(clock_timestamp() AT TIME ZONE 'utc', c.updated_at + interval '1 microsecond')
+                          updated_at = \(PostgresFragment.later(than: "c.updated_at").sql)
                         WHERE c.column_id = $1 RETURNING \(Column.columns)
                         """, parameters: [id, change.title, change.taskIDs]))
             return try Column(row: rows[0])
@@ -104,7 +104,7 @@ struct ColumnStore: Sendable {
         try await transaction.query(
             """
             UPDATE columns SET task_ids = \(taskIDs)::text[],
-              updated_at = greatest(clock_timestamp() AT TIME ZONE 'utc', updated_at + interval '1 microsecond')
+              updated_at = \(sql: .later(than: "updated_at"))
             WHERE column_id = \(id)
             """)
     }

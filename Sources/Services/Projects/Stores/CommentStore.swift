@@ -49,7 +49,7 @@ struct CommentStore: Sendable {
                     unsafeSQL: """
                         UPDATE comments c SET content = coalesce($2, c.content), likes = coalesce($3::int, c.likes),
                           edited = c.edited OR $2 IS NOT NULL,
-                          updated_at = greatest(clock_timestamp() AT TIME ZONE 'utc', c.updated_at + interval '1 microsecond')
+                          updated_at = \(PostgresFragment.later(than: "c.updated_at").sql)
                         WHERE c.comment_id = $1 RETURNING \(Comment.columns)
                         """, parameters: [id, change.content, change.likes]))
             return try Comment(row: rows[0])
@@ -69,7 +69,7 @@ struct CommentStore: Sendable {
             try await transaction.query(
                 """
                 UPDATE tasks SET comments = array_remove(comments, \(id)),
-                  updated_at = greatest(clock_timestamp() AT TIME ZONE 'utc', updated_at + interval '1 microsecond')
+                  updated_at = \(sql: .later(than: "updated_at"))
                 WHERE task_id = \(comment.taskID)
                 """)
         }
@@ -93,7 +93,7 @@ struct CommentStore: Sendable {
         try await transaction.query(
             """
             UPDATE tasks SET comments = \(ids)::text[],
-              updated_at = greatest(clock_timestamp() AT TIME ZONE 'utc', updated_at + interval '1 microsecond')
+              updated_at = \(sql: .later(than: "updated_at"))
             WHERE task_id = \(taskID)
             """)
     }

@@ -179,7 +179,7 @@ struct ProjectStore: Sendable {
             PostgresQuery(
                 unsafeSQL: """
                     UPDATE projects p SET column_order = $2::text[],
-                      updated_at = greatest(clock_timestamp() AT TIME ZONE 'utc', p.updated_at + interval '1 microsecond')
+                      updated_at = \(PostgresFragment.later(than: "p.updated_at").sql)
                     WHERE p.project_id = $1 RETURNING \(Project.columns)
                     """, parameters: [id, order]))
         return try Project(row: rows[0])

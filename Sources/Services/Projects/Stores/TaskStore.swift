@@ -75,7 +75,7 @@ struct TaskStore: Sendable {
                         UPDATE tasks t SET title = coalesce($2, t.title), points = coalesce($3::int, t.points),
                           content = coalesce($4, t.content), assigned_to = coalesce($5, t.assigned_to),
                           attachments = coalesce($6::text[], t.attachments), comments = coalesce($7::text[], t.comments),
-                          updated_at = greatest(clock_timestamp() AT TIME ZONE 'utc', t.updated_at + interval '1 microsecond')
+                          updated_at = \(PostgresFragment.later(than: "t.updated_at").sql)
                         WHERE t.task_id = $1 RETURNING \(BoardTask.columns)
                         """,
                     parameters: [

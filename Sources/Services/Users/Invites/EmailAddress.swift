@@ -1,3 +1,5 @@
+import ServicesCore
+
 /// An e-mail address that mail can be sent to (RFC 5321, section 4.1.2, without quoted local parts and address
 /// literals, which neither Auth0 nor SendGrid takes).
 struct EmailAddress: Hashable, Sendable {
@@ -9,7 +11,7 @@ struct EmailAddress: Hashable, Sendable {
 
     /// Reads an address; blanks around it do not count.
     init?(_ text: String) {
-        let bytes = Self.trimmed(Array(text.utf8))
+        let bytes = Array(text.trimmed.utf8)
         guard bytes.count <= Self.lengthLimit, let at = bytes.firstIndex(of: UInt8(ascii: "@")) else {
             return nil
         }
@@ -27,12 +29,6 @@ struct EmailAddress: Hashable, Sendable {
     static func unique(_ addresses: [EmailAddress]) -> [EmailAddress] {
         var seen: Set<String> = []
         return addresses.filter { seen.insert($0.key).inserted }
-    }
-
-    private static func trimmed(_ bytes: [UInt8]) -> ArraySlice<UInt8> {
-        let isBlank: (UInt8) -> Bool = { $0 == 32 || 9...13 ~= $0 }
-        let front = bytes.drop(while: isBlank)
-        return front[..<(front.lastIndex { !isBlank($0) }.map { $0 + 1 } ?? front.startIndex)]
     }
 
     private static func isLocalPart(_ bytes: ArraySlice<UInt8>) -> Bool {

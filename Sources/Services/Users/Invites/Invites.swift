@@ -21,7 +21,7 @@ struct Invites: Sendable {
         let addresses = addresses.sorted { $0.key < $1.key }
         let ids = addresses.map { _ in String.makeUUID() }
         let placeholders = addresses.map { _ in Auth0ID.makePlaceholder() }
-        let lifetime = Double(Self.lifetime.components.seconds)
+        let lifetime = Self.lifetime.seconds
         try await database.transaction { transaction in
             guard try await transaction.lockTeam(teamID, for: source.userID)?.role == .administrator else {
                 throw RequestError.wrongRole

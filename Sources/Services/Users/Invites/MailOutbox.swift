@@ -66,7 +66,7 @@ struct MailOutbox: Sendable {
             """
             WITH taken AS (
               UPDATE mail_outbox SET attempts = attempts + 1, updated_at = clock_timestamp() AT TIME ZONE 'utc',
-                next_attempt_at = clock_timestamp() AT TIME ZONE 'utc' + make_interval(secs => \(Self.lease.inSeconds))
+                next_attempt_at = clock_timestamp() AT TIME ZONE 'utc' + make_interval(secs => \(Self.lease.seconds))
               WHERE seq = (
                 SELECT seq FROM mail_outbox
                 WHERE state NOT IN ('sent', 'failed', 'withdrawn')
@@ -118,7 +118,7 @@ struct MailOutbox: Sendable {
                 UPDATE users SET auth0_id = \(account.id), email_verified = \(account.isEmailVerified),
                   first_name = COALESCE(first_name, left(\(account.nickname), 255)),
                   picture = COALESCE(picture, left(\(account.picture), 255)),
-                  updated_at = GREATEST(clock_timestamp() AT TIME ZONE 'utc', updated_at + interval '1 microsecond')
+                  updated_at = \(sql: .later(than: "updated_at"))
                 WHERE user_id = \(invitee.userID) AND auth0_id LIKE 'pending|%'
                   AND NOT EXISTS (SELECT 1 FROM users WHERE auth0_id = \(account.id))
                 """)
@@ -141,7 +141,7 @@ struct MailOutbox: Sendable {
         let updated = try await database.query(
             """
             UPDATE mail_outbox SET last_error = \(reason), updated_at = clock_timestamp() AT TIME ZONE 'utc',
-              next_attempt_at = clock_timestamp() AT TIME ZONE 'utc' + make_interval(secs => \(pause.inSeconds))
+              next_attempt_at = clock_timestamp() AT TIME ZONE 'utc' + make_interval(secs => \(pause.seconds))
             WHERE seq = \(job.sequence) AND attempts = \(job.attempt)
             """)
         try Self.check(updated)
@@ -178,7 +178,7 @@ struct MailOutbox: Sendable {
     private static func recording(_ step: MailStep, link: String? = nil, of job: MailJob) -> PostgresQuery {
         """
         UPDATE mail_outbox SET state = \(step), link = \(link), updated_at = clock_timestamp() AT TIME ZONE 'utc',
-          next_attempt_at = clock_timestamp() AT TIME ZONE 'utc' + make_interval(secs => \(lease.inSeconds))
+          next_attempt_at = clock_timestamp() AT TIME ZONE 'utc' + make_interval(secs => \(lease.seconds))
         WHERE seq = \(job.sequence) AND attempts = \(job.attempt)
         """
     }
@@ -190,10 +190,3 @@ struct MailOutbox: Sendable {
 
 /// Another replica has taken the mail over, because this one was slower than its lease.
 struct LeaseLost: Error {}
-
-extension Duration {
-    /// Seconds, for `make_interval`.
-    fileprivate var inSeconds: Double {
-        Double(components.seconds) + Double(components.attoseconds) / 1e18
-    }
-}

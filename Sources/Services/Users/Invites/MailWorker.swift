@@ -88,7 +88,7 @@ struct MailWorker: Sendable {
             try await outbox.finish(job, as: .sent)
             return Progress(step: .sent, auth0ID: progress.auth0ID)
         case (.sent, _), (.failed, _), (.withdrawn, _):
-            preconditionFailure("a mail in the state \(progress.step) is not taken (mail_outbox_pending)")
+            preconditionFailure("a mail in the state \(progress.step) is not taken: see MailOutbox.take")
         }
     }
 

@@ -15,7 +15,7 @@ extension Transaction {
     func lockProject(_ id: String) async throws -> LockedProject? {
         try await query(
             """
-            SELECT user_id, GREATEST(clock_timestamp() AT TIME ZONE 'utc', team_updated_at + interval '1 microsecond')
+            SELECT user_id, \(sql: .later(than: "team_updated_at"))
             FROM projects WHERE project_id = \(id) FOR UPDATE
             """
         ).first.map { row in

@@ -70,8 +70,7 @@ struct Members: Sendable {
             let rows = try await transaction.query(
                 """
                 UPDATE memberships SET role = \(role),
-                  updated_at = GREATEST(
-                    clock_timestamp() AT TIME ZONE 'utc', memberships.updated_at + interval '1 microsecond')
+                  updated_at = \(sql: .later(than: "memberships.updated_at"))
                 FROM users WHERE membership_id = \(membershipID) AND users.user_id = memberships.user_id
                 RETURNING \(sql: Member.columns)
                 """)
