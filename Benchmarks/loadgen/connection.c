@@ -155,7 +155,7 @@ void fill_payload(char *payload, int size) {
 
 enum { POOL = 4 << 20 };
 
-const char *stored_payload(uint64_t number, int size) {
+const char *noise(uint64_t number, int size) {
     static char *pool;
     if (pool == NULL) {
         pool = memory(POOL);
@@ -168,7 +168,7 @@ const char *stored_payload(uint64_t number, int size) {
         }
     }
     if (size > POOL / 2) die("a payload of at most %d bytes", POOL / 2);
-    return pool + number * (uint64_t)size % (uint64_t)(POOL - size);
+    return pool + number * (uint64_t)(size / 2) % (uint64_t)(POOL - size / 2);
 }
 
 static double busy_ns(void) {

@@ -7,6 +7,7 @@
 typedef struct {
     int fd;
     const Work *work;
+    char *payload;
     char *in, *out;
     size_t in_length, out_length;
     uint64_t received, wanted;
@@ -26,7 +27,9 @@ static char *room(Consumer *consumer, size_t length) {
 static void expect(Consumer *consumer, uint64_t sequence, const char *payload, size_t size) {
     if (sequence != consumer->received + 1)
         die("message %llu came where %llu was due", (unsigned long long)sequence, (unsigned long long)consumer->received + 1);
-    if (size != (size_t)consumer->work->size || memcmp(payload, stored_payload(sequence - 1, consumer->work->size), size) != 0)
+    size_t half = size / 2;
+    if (size != (size_t)consumer->work->size || memcmp(payload, noise(sequence - 1, (int)size), half) != 0 ||
+        memcmp(payload + half, consumer->payload + half, size - half) != 0)
         die("message %llu came with another payload", (unsigned long long)sequence);
     consumer->received++;
 }
@@ -98,6 +101,8 @@ static void receive(Consumer *consumer, Taker take, void (*batch_end)(Consumer *
 
 static Consumer consumer_for(const Work *work, uint64_t count) {
     Consumer consumer = {.fd = join(work->port), .work = work, .wanted = count};
+    consumer.payload = memory((size_t)work->size + 1);
+    fill_payload(consumer.payload, work->size);
     consumer.in = memory(2 * BLOCK);
     consumer.out = memory(BLOCK + 1024);
     return consumer;

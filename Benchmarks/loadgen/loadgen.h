@@ -62,9 +62,10 @@ bool answer_ping(int fd, const char *line);
 // A buffer that repeats `frame` for at least `size` bytes and one frame more.
 char *repeated(const char *frame, size_t frame_length, size_t size);
 void fill_payload(char *payload, int size);
-// The payload of stored message `number` (from 0): `size` bytes that no compression makes smaller, other ones for each
-// message of some 4 MiB, the same in every run, so that who reads them back can tell.
-const char *stored_payload(uint64_t number, int size);
+// What is stored: letters as fill_payload writes them, the first half of them replaced by noise, which is another one for
+// each message. So it compresses to about half, as events in JSON do. Noise of message `number` (from 0): size / 2 bytes out
+// of 4 MiB, the same in every run, so that who reads it back can tell.
+const char *noise(uint64_t number, int size);
 // Decimal numbers of a fixed width.
 void write_number(char *at, uint64_t number, int digits);
 uint64_t read_number(const char *at, int digits);

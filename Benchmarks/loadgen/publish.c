@@ -13,7 +13,7 @@ typedef struct {
     int digits;
     size_t channel_at[2];    // four digits of the channel's number, 0 = there is one channel
     size_t payload_at;
-    size_t uuids_at[UUIDS];  // 0 = the payload is no event: other bytes for each message
+    size_t uuids_at[UUIDS];  // 0 = the payload is no event: noise in its first half
 } Frame;
 
 typedef struct {
@@ -62,7 +62,8 @@ static void write_uuid(char *at) {
 // An event of the services as JSON, 374 bytes with five UUIDs, or the payload of the first message.
 static void make_payload(const Work *work, char *payload, size_t uuids[UUIDS]) {
     memset(uuids, 0, UUIDS * sizeof *uuids);
-    memcpy(payload, stored_payload(0, work->size), (size_t)work->size);
+    fill_payload(payload, work->size);
+    memcpy(payload, noise(0, work->size), (size_t)work->size / 2);
     if (!work->json) return;
     if (work->size != EVENT) die("an event has %d bytes", EVENT);
     static const char event[] =
@@ -130,8 +131,8 @@ static void add_message(Publisher *publisher, const Work *work, uint64_t at) {
         for (int i = 0; i < UUIDS; i++) write_uuid(out + frame->uuids_at[i]);
     else
         memcpy(out + frame->payload_at,
-               stored_payload(publisher->sent * (uint64_t)work->connections + (uint64_t)publisher->index, work->size),
-               (size_t)work->size);
+               noise(publisher->sent * (uint64_t)work->connections + (uint64_t)publisher->index, work->size),
+               (size_t)work->size / 2);
     publisher->sent_at[publisher->sent % work->window] = at;
     publisher->sent++;
     publisher->out_length += frame->length;
