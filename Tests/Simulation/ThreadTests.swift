@@ -122,7 +122,11 @@ struct ThreadTests {
 
     @Test("a journal file that takes long to be made ready holds up nobody")
     func slowFile() throws {
-        let run = try Simulation(seed: 1) { $0.execution = .threads }
+        let run = try Simulation(seed: 1) {
+            $0.execution = .threads
+            // The first file has 256 KiB then.
+            $0.journalSizeBytes = 32 << 20
+        }
         let id = try run.createChannel(named: "channel")
         try run.append(of: 100, to: id)
         run.log.submit()
@@ -140,12 +144,13 @@ struct ThreadTests {
             goesOn.signal()
             return nil
         }
-        // Half of the first file, and then less than what is left of it.
-        while hangs.wait(timeout: .now()) == .timedOut {
+        // More than half of the first file, which is when another is asked for, and then less than what is left of it.
+        for _ in 0..<8 {
             try run.append(of: 20_000, to: id)
             run.log.submit()
             try durable(run)
         }
+        hangs.wait()
         for _ in 0..<5 {
             try run.append(of: 1_000, to: id)
             run.log.submit()
