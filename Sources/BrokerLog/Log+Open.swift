@@ -67,14 +67,7 @@ extension Log {
                 unsafe self.recover(record, covered: covered)
             },
             lost: { unsafe self.recoverLost($0, covered: covered) })
-        if found.isNoneWhole, first != 1 || !journal.damage.isEmpty {
-            throw LogError(
-                .damaged,
-                "no checkpoint in \(directory.checkpoints) is whole (\(found.damage.map(\.file).joined(separator: ", "))), "
-                    + "and the journal does not reach back to the first record without a gap: names and limits of channels are not "
-                    + "known. Restore a checkpoint with its tails from a copy of the directory. Nothing was changed"
-            )
-        }
+        if found.newest == nil { try refuseUnknown(directory, fileSystem, found, journal, first: first) }
         recovery.cutTail = journal.cutTail
         recovery.damage += journal.damage + namelessChannels
         if !lostByGap.isEmpty {
@@ -104,6 +97,47 @@ extension Log {
         assemble(directory, fileSystem, found, journal)
     }
 
+    /// Refuses a store without a checkpoint that once had one, unless the journal tells everything: whose messages lie in the
+    /// segments nobody could say, and the next checkpoint would let their files go.
+    ///
+    /// - Parameter first: position of the first record that the journal gave.
+    private func refuseUnknown(
+        _ directory: StoreDirectory, _ fileSystem: any FileSystem, _ found: CheckpointsFound,
+        _ journal: JournalRecovery, first: UInt64?
+    ) throws(LogError) {
+        let what: String
+        if found.isNoneWhole {
+            if first == 1 && journal.damage.isEmpty { return }
+            what = "is whole (\(found.damage.map(\.file).joined(separator: ", ")))"
+        } else {
+            // Only what two checkpoints cover is taken from the journal's front.
+            let isFreed = journal.positionBefore > 0
+            guard isFreed || first == nil && hasSegments(without: journal, directory, fileSystem) else {
+                return
+            }
+            what = "is there"
+        }
+        throw LogError(
+            .damaged,
+            "no checkpoint in \(directory.checkpoints) \(what), and the journal does not reach back to the first record "
+                + "without a gap: names and limits of channels are not known. Restore a checkpoint with its tails from a copy "
+                + "of the directory. Nothing was changed")
+    }
+
+    /// Whether there are segments, of which a journal without a record says nothing. Without a sync for each batch a power
+    /// cut in a store's first moments may leave a segment and no record: then only a journal without files is proof.
+    private func hasSegments(
+        without journal: JournalRecovery, _ directory: StoreDirectory, _ fileSystem: any FileSystem
+    ) -> Bool {
+        guard configuration.sync == .always || journal.used.isEmpty && journal.free.isEmpty else {
+            return false
+        }
+        let channels = (try? fileSystem.list(directory.channels)) ?? []
+        return channels.contains { id in
+            (try? fileSystem.list("\(directory.channels)/\(id)"))?.contains { $0.hasSuffix(".seg") } == true
+        }
+    }
+
     /// Puts together the parts that write, now that it is known where they go on.
     private func assemble(
         _ directory: StoreDirectory, _ fileSystem: any FileSystem, _ found: CheckpointsFound,
@@ -125,7 +159,7 @@ extension Log {
             fileSystem: fileSystem, directory: directory.channels, storeID: directory.storeID,
             segmentBytes: configuration.segmentBytes,
             leastDead: configuration.leastDeadBytes, channels: segments,
-            listedBefore: found.listedBefore)
+            listedBefore: found.listedBefore, sweeps: found.newest != nil)
         let checkpoints = CheckpointWriter(
             fileSystem: fileSystem, directory: directory, valid: found.valid, newest: found.newestNumber)
         // The committer asks the background for files, which tells the committer of failures.

@@ -135,6 +135,93 @@ struct CheckpointTests {
             numbers.allSatisfy { file.disk.content($0) == before[$0] }, "a repair makes nothing up either")
     }
 
+    @Test("without any checkpoint the journal tells everything, or the start is refused and nothing changed")
+    func checkpointsGone() throws {
+        let file = try store()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        var texts: [String] = []
+        var refused = 0
+        for round in 0..<12 {
+            texts += try fill(file, channel, round * 100..<(round + 1) * 100, size: 2_000)
+            file.checkpoint()
+            let disk = SimulatedFileSystem(copying: file.disk, seed: 1)
+            let gone = disk.everything().filter { $0.key.hasSuffix(".checkpoint") }
+            #expect(gone.count == min(2, round + 1))
+            for path in gone.keys { try disk.remove(path) }
+            try disk.syncAll("/")
+            let before = disk.everything()
+            let opens = {
+                try Log.open(file.configuration, fileSystem: disk, clock: LogClock { 0 }, wake: {})
+            }
+            do {
+                let log = try opens()
+                #expect(log.recovery.damage.isEmpty && log.payloads(of: channel) == texts, "round \(round)")
+                continue
+            } catch {
+                #expect((error as? LogError)?.code == .damaged && "\(error)".contains("is there"), "\(error)")
+            }
+            refused += 1
+            #expect(disk.everything() == before)
+            let report = try LogCheck.run(directory: "/data", fileSystem: disk)
+            #expect(report.damage.map(\.file) == ["checkpoints"])
+            #expect(throws: LogError.self) { try LogRepair.run(directory: "/data", fileSystem: disk) }
+            #expect(disk.everything() == before)
+            // As an operator who has a copy.
+            for (path, content) in gone {
+                disk.close(try disk.open(path, .create))
+                disk.overwrite(path, with: content)
+            }
+            try disk.syncAll("/")
+            #expect(try opens().payloads(of: channel) == texts)
+        }
+        #expect(refused > 2)
+    }
+
+    @Test(
+        "segments without a checkpoint and a record in the journal are left alone",
+        arguments: [false, true])
+    func segmentsAlone(keepsFiles: Bool) throws {
+        let file = try store()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        _ = try fill(file, channel, 0..<500)
+        try #require(file.disk.everything().keys.contains { $0.hasSuffix(".seg") })
+        for path in file.journal {
+            if keepsFiles { file.disk.overwrite(path, with: []) } else { try file.disk.remove(path) }
+        }
+        try file.disk.syncAll("/")
+        file.disk.crash(.process)
+        let before = file.disk.everything()
+        let error = #expect(throws: LogError.self) { try file.reopen(after: .process) }
+        #expect(error?.code == .damaged && file.disk.everything() == before)
+        // Where not every batch was synced, a power cut may leave that of a store's first moments.
+        file.configuration.sync = .never
+        guard keepsFiles else {
+            #expect(throws: LogError.self) { try file.reopen(after: .process) }
+            return
+        }
+        try file.reopen(after: .process)
+        _ = try fill(file, try file.log.createChannel(named: bytes("b"), limits: ChannelLimits()), 0..<10)
+    }
+
+    @Test("what no checkpoint lists goes when a start began from a checkpoint, not before")
+    func leftovers() throws {
+        let file = try store()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        let texts = try fill(file, channel, 0..<500)
+        let path = "/data/channels/77/00000000000000000001.seg"
+        try file.disk.makeDirectory("/data/channels/77")
+        file.disk.close(try file.disk.open(path, .create))
+        try file.disk.syncAll("/")
+        for isThere in [true, false] {
+            try file.reopen(after: .dropAll)
+            #expect(file.log.payloads(of: channel).prefix(500) == texts[...])
+            try file.log.append("more", to: channel)
+            file.settle()
+            file.checkpoint()
+            #expect(file.log.statistics.checkpoints == 1 && (file.disk.content(path) != nil) == isThere)
+        }
+    }
+
     @Test("a damaged block is named, set aside and remembered; everything else is served")
     func damagedBlock() throws {
         let file = try store()

@@ -91,8 +91,11 @@ struct StoreCheck {
         do throws(LogError) {
             reader = try OfflineReader(directory, identity, fileSystem)
         } catch {
-            // No checkpoint is whole, and each of them is named already.
-            guard error.code == .damaged, !report.damage.isEmpty else { throw error }
+            guard error.code == .damaged else { throw error }
+            // No checkpoint is whole, and each of them is named already; or none is there.
+            if report.damage.isEmpty {
+                report.add(Damage(file: "checkpoints", offset: 0, reason: error.description))
+            }
             return
         }
         for channel in reader.channels {

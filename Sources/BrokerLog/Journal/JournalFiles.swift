@@ -145,7 +145,8 @@ final class JournalFiles: @unchecked Sendable {
             return nil
         }
         isPreparing = true
-        if let old = free.popLast() {
+        // The oldest first: that the journal does not reach back to the first record says that there was a checkpoint.
+        if let old = free.isEmpty ? nil : free.removeFirst() {
             if damaged.contains(old.number) { return .setAside(old) }
             if old.size < nextSize { return .remove(old) }
             nextNumber += 1

@@ -32,6 +32,8 @@ struct JournalRecovery {
     private(set) var cutTail: String?
     /// The same for a report.
     private(set) var tornTail: LogCheckReport.TornTail?
+    /// The position before the first record that the oldest file says it had; 0 when it says none.
+    private(set) var positionBefore: UInt64 = 0
     /// Bytes of the frames taken in.
     private(set) var bytes: UInt64 = 0
     /// Frames taken in.
@@ -69,6 +71,7 @@ struct JournalRecovery {
         taken: (UnsafeRawPointer) -> Void, lost: (UnsafeRawPointer) -> LostRange?
     ) throws(FileError) {
         try survey()
+        positionBefore = try firstPosition()
         var index = 0
         var offset = Int(place.offset)
         if files.first?.number != place.file {
@@ -166,6 +169,14 @@ struct JournalRecovery {
                 files.append(File(number: number, size: size, header: nil))
             }
         }
+    }
+
+    /// The position before the oldest file, by its header, or its first frame where that is damaged.
+    private mutating func firstPosition() throws(FileError) -> UInt64 {
+        guard let oldest = files.first else { return 0 }
+        if let header = oldest.header { return header.previousPosition }
+        let frame = wholeFrame(try load(0), at: JournalFileHeader.pageSize, in: 0)
+        return frame.map { $0.firstPosition - 1 } ?? 0
     }
 
     /// Whether a file whose header says that it is not in use holds frames of now: its header was lost, or it is another's.

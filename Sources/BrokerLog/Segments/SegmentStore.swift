@@ -41,13 +41,15 @@ final class SegmentStore {
     private var openOrder: [UInt32] = []
     private static let mostOpen = 64
     private(set) var bytesWritten: UInt64 = 0
-    /// What a crash left behind of channels that are not written to is gone.
-    private(set) var hasSwept = false
+    /// What a crash left behind of channels that are not written to is gone, or is not to go.
+    private(set) var hasSwept: Bool
 
+    /// - Parameter sweeps: whether recovery began from a checkpoint, so that what it does not list is no one's.
     init(
         fileSystem: any FileSystem, directory: String, storeID: UInt64, segmentBytes: Int, leastDead: UInt64,
-        channels: [UInt32: Channel], listedBefore: [UInt32: [UInt64]] = [:]
+        channels: [UInt32: Channel], listedBefore: [UInt32: [UInt64]] = [:], sweeps: Bool
     ) {
+        hasSwept = !sweeps
         self.fileSystem = fileSystem
         self.directory = directory
         self.storeID = storeID
