@@ -88,10 +88,18 @@ public struct ServerURL: Hashable, Sendable {
     /// `host:port`, as errors name the server.
     var address: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 
-    /// A list as people may see it: each address without what stands before its `@`, blanks and all else as it was.
+    /// A list as people may see it: each address without what stands before its `@`, blanks and all else as it was. A
+    /// comma before an `@` without a scheme between them may be part of a password: it goes with it.
     public static func redactedList(_ text: String) -> String {
-        text.split(separator: ",", omittingEmptySubsequences: false).map { redacted(String($0)) }
-            .joined(separator: ",")
+        var parts: [Substring] = []
+        for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+            if part.contains("@"), !part.contains("://"), let last = parts.last, !last.contains("@") {
+                parts[parts.count - 1] = text[last.startIndex..<part.endIndex]
+            } else {
+                parts.append(part)
+            }
+        }
+        return parts.map { redacted(String($0)) }.joined(separator: ",")
     }
 
     /// The text without what stands before the `@`.

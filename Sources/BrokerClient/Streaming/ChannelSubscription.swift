@@ -46,17 +46,30 @@ public struct ChannelSubscription: AsyncSequence, Sendable {
         try await end(session.subjects.unsubscribeRequests, what: "unsubscribe")
     }
 
+    /// Stops receiving without a word to the streaming server, for when it cannot be asked: `close` is better. The server
+    /// keeps the subscription until the session ends, and gives its messages to other members of a queue group as soon as
+    /// it sees that nobody listens.
+    public func stop() async {
+        let (session, id) = (session, id)
+        await session.core.onLoop { _ in session.stopReceiving(id) }
+    }
+
     private func end(_ subject: [UInt8], what: String) async throws(StreamingError) {
         var request = UnsubscribeRequest()
         request.clientID = Array(session.clientID.utf8)
         request.subject = Array(channel.utf8)
         request.inbox = Array(acknowledger.ackInbox.utf8)
         request.durableName = Array((options.durableName ?? "").utf8)
-        let answer = try await session.request(subject, request.encoded(), what: what)
+        let answer: [UInt8]
+        do throws(StreamingError) {
+            answer = try await session.request(subject, request.encoded(), what: what)
+        } catch {
+            await stop()
+            throw error
+        }
+        await stop()
         let response = unsafe answer.withUnsafeBytes { unsafe SubscriptionResponse(decoding: $0) }
         guard let response else { throw .malformedResponse(what) }
-        let (session, id) = (session, id)
-        await session.core.onLoop { _ in session.stopReceiving(id) }
         guard response.error.isEmpty else { throw .refused(String(decoding: response.error, as: UTF8.self)) }
     }
 

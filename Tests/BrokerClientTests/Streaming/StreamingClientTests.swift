@@ -313,6 +313,26 @@ struct StreamingClientTests {
         await session.close()
     }
 
+    @Test("whoever does not wait for the answer to a close, or cannot ask for it, receives nothing more all the same")
+    func endingsWithoutAnAnswer() async throws {
+        let session = try await session()
+        for asks in [true, false] {
+            let (subscription, _, sid) = try await subscription(session, ChannelSubscriptionOptions())
+            let ending = Task {
+                if asks { try await subscription.close() } else { await subscription.stop() }
+            }
+            if asks {
+                _ = try await publication(session.connection, on: "_STAN.subclose.vc")
+                ending.cancel()
+            }
+            #expect(try await session.connection.line() == "UNSUB \(sid)")
+            _ = await ending.result
+            var iterator = subscription.makeAsyncIterator()
+            #expect(try await iterator.next() == nil)
+        }
+        await session.close()
+    }
+
     @Test("a server that does not know the client any more ends everything, and says why")
     func sessionLost() async throws {
         let session = try await session { $0.pingInterval = .seconds(1) }

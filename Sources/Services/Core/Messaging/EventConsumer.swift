@@ -101,6 +101,8 @@ struct EventConsumer: Sendable {
                 let ending = await consume(subscription)
                 // Closed, not unsubscribed: the durable stays. A session that is lost has nothing to close.
                 if ending != .sessionLost { await broker.takeLeave { try await subscription.close() } }
+                // Also when the broker could not be asked: nobody reads here any more, and the next round subscribes anew.
+                await subscription.stop()
                 return ending
             } catch {
                 switch error {
