@@ -165,6 +165,11 @@ struct ListenerTests {
                 return Event(change, by: EventSource(traceID: String.makeUUID(), userID: user)).payload
             }
             try await publish(ProjectUpdated.type, update(People.cid, String.makeUUID(), 9))
+            // An event of this service's own, of an editor, that its outbox has forgotten.
+            let old = ProjectUpdated(projectID: id, updatedAt: Timestamp(microseconds: 0))
+            try await publish(
+                ProjectUpdated.type,
+                Event(old, by: EventSource(traceID: String.makeUUID(), userID: People.cid)).payload)
             try await publish(ProjectUpdated.type, update(People.ann, team, 5))
             // Those of a channel are handled side by side.
             try await test.eventually("the newer one is applied") {

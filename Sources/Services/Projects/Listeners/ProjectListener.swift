@@ -13,8 +13,9 @@ enum ProjectListener {
                 if try await transaction.isBuried("project", id) { return .ignored }
                 return .waiting("the project \(id) is not there")
             }
-            guard owner == event.source.userID else { return .refused("not authorised") }
+            // Without a team it says nothing that is not known here: this service's own event, read again.
             guard let teamID = event.data.teamID else { return .ignored }
+            guard owner == event.source.userID else { return .refused("not authorised") }
             guard teamID.isEmpty || teamID.canonicalUUID != nil else {
                 return .refused("undecodable: the team's id is no UUID")
             }

@@ -156,7 +156,11 @@ struct Accounts: Sendable {
             if changed != nil, !user.isEmailVerified { try await transaction.dropOpenInvites(of: user.id) }
             return changed
         }
-        if let changed = try await database.transaction(change) { return changed }
+        do {
+            if let changed = try await database.transaction(change) { return changed }
+        } catch let error as PostgresError where error.sqlState == "23505" {
+            // Somebody else got the address in the same moment.
+        }
         return try await AddressClaim(database: database, auth0: auth0, email: email).settle(change) ?? user
     }
 

@@ -44,6 +44,8 @@ struct Invites: Sendable {
                   FROM users
                   WHERE lower(email) = ANY(\(addresses.map(\.key))::text[]) AND NOT EXISTS (
                     SELECT 1 FROM memberships WHERE memberships.user_id = users.user_id AND team_id = \(teamID))
+                  -- Until the commit nobody's address becomes another one: his open invites go with it.
+                  FOR SHARE OF users
                   ON CONFLICT (user_id, team_id) WHERE accepted IS NOT TRUE AND declined_at IS NULL
                   DO UPDATE SET expiration = EXCLUDED.expiration,
                     updated_at = GREATEST(EXCLUDED.updated_at, invites.updated_at + interval '1 microsecond')

@@ -93,6 +93,24 @@ import Testing
         }
     }
 
+    @Test("that was invited before anybody had it goes to the account that moves to it")
+    func moved() async throws {
+        try await run { test, team, invite in
+            try await test.sql("UPDATE users SET auth0_id = 'pending|1' WHERE user_id = '\(Self.mallory)'")
+            let bob = "e0000000-0000-4000-8000-00000000000e"
+            try await test.sql(
+                """
+                INSERT INTO users (user_id, auth0_id, email, email_verified)
+                VALUES ('\(bob)', 'auth0|bob', 'bob@old.io', TRUE)
+                """)
+            test.auth.add(.init(id: "auth0|bob", email: "victim@x.io", isVerified: true))
+            let reply = try await test.send("POST", "", subject: "auth0|bob", userID: bob, body("auth0|bob"))
+            #expect(reply.status == 202 && reply.text("email") == "victim@x.io", "\(reply.body)")
+            let open = try await test.send("GET", "/teams/invites", as: bob).array
+            #expect(open.map { $0["id"] as? String } == [invite])
+        }
+    }
+
     @Test("goes to the account that has verified it, with the invites that were meant for it")
     func claimed() async throws {
         try await run { test, team, invite in
