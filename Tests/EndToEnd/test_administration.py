@@ -112,6 +112,8 @@ def test_the_broker_deletes_nothing_for_those_who_may_not():
                     (client.discover, pb.ConnectRequest(clientID="x", heartbeatInbox="x"))]:
                 bad.publish(subject, payload.SerializeToString(), victim)
                 assert any("Permissions Violation" in str(seen) for seen in bad.fence()), subject
+            # Nor does whoever consumes a message and answers it.
+            assert client.publish("other", b"x", reply=victim).error == "stan: invalid publish request"
             # Messages and heartbeats go where the client said at its start.
             answer = client.connect(clientID="bad", heartbeatInbox=victim, connID=b"bad")
             assert answer.error == ""

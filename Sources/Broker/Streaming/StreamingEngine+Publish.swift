@@ -21,7 +21,8 @@ extension StreamingEngine {
         inMessages &+= 1
         inBytes &+= UInt64(payload.count)
         guard unsafe message.guid.count > 0, isRegistered(message),
-            unsafe isPublishSubject(subject, ofChannel: message.subject)
+            unsafe isPublishSubject(subject, ofChannel: message.subject),
+            unsafe !isAdministrative(message.reply)
         else {
             return unsafe refusePublish(
                 StreamingErrorText.invalidPublishRequest, guid: message.guid, reply: reply)
@@ -48,9 +49,15 @@ extension StreamingEngine {
                 )
             }
         } catch {
-            if case .full = error { fullReason = error.description }
+            if case .full = error { noteFull(error.description) }
             unsafe refusePublish(error.description, guid: message.guid, reply: reply)
         }
+    }
+
+    /// A consumer that answers such a reply would make a request with its own rights (as core NATS refuses it too).
+    private func isAdministrative(_ reply: UnsafeRawBufferPointer) -> Bool {
+        guard unsafe reply.first == UInt8(ascii: "$") else { return false }
+        return unsafe reply.starts(with: ChannelRequest.prefix.utf8)
     }
 
     /// Nanoseconds since 1970, the same for every publish of a tick.
@@ -188,8 +195,13 @@ extension StreamingEngine {
             acknowledgements.removeFirst()
         }
         tracedPublishers.removeAll()
-        fullReason = reason
+        noteFull(reason)
         logger.error("STREAM: Publishes are refused: \(reason)")
+    }
+
+    private func noteFull(_ reason: String) {
+        fullReason = reason
+        lastRefusal = now()
     }
 
     /// The log takes no more writes: whoever waits for the disk is told.

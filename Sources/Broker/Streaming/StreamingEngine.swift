@@ -110,6 +110,8 @@ final class StreamingEngine<Transport: MessageTransport> {
     var publishersArePaused = false
     /// Why publishes were refused last; nil since one was taken, or there seems to be room.
     var fullReason: String?
+    /// Nanoseconds of the monotonic clock at which a publish was refused last.
+    var lastRefusal: UInt64 = 0
     /// Subscribe requests that wait for a block to find their start time.
     var waitingStarts: [PendingStart] = []
     /// Purges that wait for a block in which they end.

@@ -94,7 +94,10 @@ extension StreamingEngine {
 
     /// Whether messages are taken, and what of the store is damaged.
     func health() -> StoreHealth {
-        if fullReason != nil, let free = FreeSpace.bytes(at: options.directory), free >= spaceThatSuffices {
+        // Free blocks say nothing of quotas, inodes and open files: what is still being refused counts for more.
+        if fullReason != nil, now() &- lastRefusal >= 5_000_000_000,
+            let free = FreeSpace.bytes(at: options.directory), free >= spaceThatSuffices
+        {
             fullReason = nil
         }
         let unreadiness = log.closedReason.map { "the store is closed for writing: \($0)" }
@@ -103,9 +106,9 @@ extension StreamingEngine {
             damage: log.statistics.damage.map(\.description))
     }
 
-    /// With so much room on the disk publishes are believed to be taken again before one was: where a broker that is not
-    /// ready gets no clients, none would be.
-    private var spaceThatSuffices: UInt64 { UInt64(min(options.journalSizeBytes / 4, 64 << 20)) }
+    /// With so much room on the disk, two journal files, publishes are believed to be taken again before one was: where a
+    /// broker that is not ready gets no clients, none would be.
+    private var spaceThatSuffices: UInt64 { UInt64(min(options.journalSizeBytes / 8, 64 << 20)) }
 
     // MARK: clientsz
 
