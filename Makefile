@@ -28,7 +28,7 @@ VENV_STREAMING := .build/venv-streaming
 VENV_SERVICES := .build/venv-services
 
 .PHONY: help run up build test lint fmt bench bench-services sanitize release clean
-.PHONY: test-swift test-conformance test-end-to-end test-mutants test-services chaos api-test
+.PHONY: test-swift test-conformance test-end-to-end test-faults test-mutants test-services soak chaos api-test
 .PHONY: images cluster-up cluster-down tls-secret
 
 help: ## Lists the targets.
@@ -45,7 +45,7 @@ up: $(STAMPS)/build-packages $(STAMPS)/venv-services ## The whole backend on thi
 build: $(STAMPS)/build-packages ## Builds everything (debug), tests included.
 	@swift build --build-tests
 
-test: ## Lint, unit tests, simulation, real clients, kill tests, the services, mutants.
+test: ## Lint, unit tests, simulation, real clients, kill tests, the services, power cuts and failing disks, mutants.
 	@.ci/test
 
 lint: $(STAMPS)/venv ## Format, rules that are cheap to check, container file.
