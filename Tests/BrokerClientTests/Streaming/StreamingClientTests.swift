@@ -313,7 +313,9 @@ struct StreamingClientTests {
         await session.close()
     }
 
-    @Test("whoever does not wait for the answer to a close, or cannot ask for it, receives nothing more all the same")
+    @Test(
+        "whoever does not wait for the answer to a close, or cannot ask for it, receives nothing more all the same"
+    )
     func endingsWithoutAnAnswer() async throws {
         let session = try await session()
         for asks in [true, false] {

@@ -24,7 +24,9 @@ struct AddressClaim: Sendable {
             """)
         guard let holder = try rows.first.map(User.init(row:)) else { return nil }
         // What is known here may be old; of an invitation nobody has signed in with yet, Auth0 knows nothing.
-        if !holder.auth0ID.hasPrefix("pending|"), let account = try await auth0.user(holder.auth0ID), account.hasVerified(email) {
+        if !holder.auth0ID.hasPrefix("pending|"), let account = try await auth0.user(holder.auth0ID),
+            account.hasVerified(email)
+        {
             try await database.query(
                 """
                 UPDATE users SET email_verified = TRUE, updated_at = \(sql: .later(than: "updated_at"))
