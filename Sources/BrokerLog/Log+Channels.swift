@@ -70,9 +70,10 @@ extension Log {
 
     /// Sees to it that the next message of the channel gets a sequence above `sequence`, which somebody
     /// was given before: a consumer remembers more than this store holds (it was restored from an older
-    /// copy, or damaged). Called before anything is appended to the channel.
+    /// copy, or damaged). Called before anything is appended to the channel. A sequence that nobody can have reached
+    /// (2^55 or more) changes nothing: recovery does not believe numbers above `Record.numberLimit`.
     public func raiseNextSequence(of channel: ChannelID, above sequence: UInt64) {
-        guard let state = state(channel), sequence < .max,
+        guard let state = state(channel), sequence < Record.numberLimit / 2,
             unsafe state.hot.pointee.nextSequence == state.durableSequence + 1
         else { return }
         raise(state, to: sequence + 1)

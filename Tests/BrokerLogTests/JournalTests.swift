@@ -180,6 +180,84 @@ struct JournalTests {
         #expect(file.log.recoveredState.records.count == expected.count && states > 0)
     }
 
+    @Test(
+        "a journal file that cannot be removed, recycled or set aside stops no publisher",
+        arguments: [StuckFile.removed, .recycled, .setAside])
+    func stuckFile(_ kind: StuckFile) throws {
+        // The first file is smaller than the later ones of a large journal.
+        let file = try FileLog { if kind == .removed { $0.journalSizeBytes = 64 << 20 } }
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits(maxMessages: 5))
+        file.settle()
+        try file.log.append("first", to: channel)
+        file.settle()
+        if kind == .setAside {
+            file.checkpoint()
+            try file.log.append("second", to: channel)
+            file.settle()
+            try file.log.append("third", to: channel)
+            file.settle()
+        }
+        let stuck = try #require(file.journal.first)
+        if kind == .setAside {
+            file.disk.flipBit(stuck, byte: 4096 + 2 * 512 + 60, bit: 1)
+            try file.reopen(after: .process)
+            try #require(!file.log.recovery.damage.isEmpty)
+        }
+        file.disk.onCall { call, path in
+            (call == .remove || call == .rename) && path == stuck ? 1 : nil
+        }
+        let text = noise(100_000, seed: 1)
+        var refused = 0
+        for index in 0..<120 {
+            try file.log.append(text, to: channel)
+            refused += file.settle().refused == nil ? 0 : 1
+            if index % 6 == 5 { file.checkpoint() }
+        }
+        #expect(refused <= 1 && file.log.statistics.closedReason == nil)
+        #expect(file.log.statistics.checkpoints == 20)
+        #expect(file.disk.content(stuck) != nil)
+        file.disk.onCall(nil)
+        // The next start tries it again.
+        try file.reopen(after: .dropAll)
+        for index in 0..<60 {
+            try file.log.append(text, to: channel)
+            file.settle()
+            if index % 6 == 5 { file.checkpoint() }
+        }
+        #expect(file.disk.content(stuck) == nil && file.log.info(of: channel)?.messages == 5)
+    }
+
+    /// What a journal file waits for in vain.
+    enum StuckFile { case removed, recycled, setAside }
+
+    @Test("no sequence is given that a start would not believe", arguments: [1, 2, 1 << 55, 1 << 56])
+    func highestSequence(below: UInt64) throws {
+        let file = try FileLog()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        file.settle()
+        file.log.raiseNextSequence(of: channel, above: (1 << 56) &- below)
+        file.log.raiseNextSequence(of: channel, above: .max)
+        for text in ["one", "two", "three"] {
+            let sequence = try file.log.append(text, to: channel).sequence
+            #expect(sequence < 4)
+            file.settle()
+        }
+        file.checkpoint()
+        try file.log.append("four", to: channel)
+        file.settle()
+        try file.reopen(after: .dropAll)
+        #expect(file.log.recovery.damage.isEmpty)
+        #expect(file.log.payloads(of: channel) == ["one", "two", "three", "four"])
+        // As high as anyone can come.
+        let other = try file.log.createChannel(named: bytes("b"), limits: ChannelLimits())
+        file.settle()
+        file.log.raiseNextSequence(of: other, above: 1 << 54)
+        #expect(try file.log.append("one", to: other).sequence == (1 << 54) + 1)
+        file.checkpoint()
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: other, from: (1 << 54) + 1) == ["one"])
+    }
+
     @Test("a failed sync closes the log for writing; what was durable is served")
     func failedSync() throws {
         let file = try FileLog()

@@ -29,6 +29,8 @@ final class JournalFiles: @unchecked Sendable {
     private var ready: [Taken] = []
     private var free: [Entry]
     private var totalBytes: Int
+    /// A file could not be recycled: the next one is made, so that one that never can be stops nobody.
+    private var createsNext = false
     /// A thread is making a file ready.
     private var isPreparing = false
     /// Numbers of files in which something that was synced is damaged: they are not recycled.
@@ -146,12 +148,14 @@ final class JournalFiles: @unchecked Sendable {
         }
         isPreparing = true
         // The oldest first: that the journal does not reach back to the first record says that there was a checkpoint.
-        if let old = free.isEmpty ? nil : free.removeFirst() {
+        if !free.isEmpty, !createsNext {
+            let old = free.removeFirst()
             if damaged.contains(old.number) { return .setAside(old) }
             if old.size < nextSize { return .remove(old) }
             nextNumber += 1
             return .recycle(old, as: nextNumber - 1)
         }
+        createsNext = false
         nextNumber += 1
         return .create(nextNumber - 1, size: nextSize)
     }
@@ -171,7 +175,11 @@ final class JournalFiles: @unchecked Sendable {
 
     private func giveUp(_ step: Step) {
         switch step {
-        case .remove(let old), .setAside(let old), .recycle(let old, _): free.append(old)
+        // No other file waits for it: it takes its space until the next start finds it.
+        case .remove, .setAside: break
+        case .recycle(let old, _):
+            free.append(old)
+            createsNext = true
         case .create: break
         }
         isPreparing = false
