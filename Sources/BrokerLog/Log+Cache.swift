@@ -185,7 +185,8 @@ extension Log {
         // Blocks on their way to segments stay so: a checkpoint behind them, of before the deletion, lists them.
     }
 
-    private func uncount(_ entry: BlockEntry, _ disk: Disk) {
+    /// A block goes from memory, or from the index.
+    func uncount(_ entry: BlockEntry, _ disk: Disk) {
         if entry.location != nil, let storage = entry.storage { disk.cachedBytes -= storage.capacity }
     }
 
@@ -290,7 +291,8 @@ extension Log {
     func takeReads() {
         guard let disk else { return }
         for (request, outcome) in disk.readers.takeResults() {
-            news.readsFinished = true
+            // What no file could be opened for is asked for again in a second, by `expire`.
+            if case .unavailable = outcome { disk.lacksFiles = true } else { news.readsFinished = true }
             finishRead(request, outcome)
         }
     }
@@ -305,74 +307,20 @@ extension Log {
             state.index[position].storage = storage
             state.index[position].referenced = true
             keepCached(state, position)
-        case .unavailable: recoveryLacks = recoveryReader != nil
+        case .unavailable:
+            recoveryLacks = recoveryReader != nil
+            // Trimming goes on to wait: asked for at once, the block would be refused as often as two threads can.
+            return
         case .damaged(let reason): setAside(state, position, reason)
         }
         resumeTrim(of: state)
     }
 
     /// Goes on with what waited for the front block.
-    private func resumeTrim(of state: ChannelState) {
+    func resumeTrim(of state: ChannelState) {
         guard let cutoff = state.waitingCutoff else { return }
         state.waitingCutoff = nil
         // At once: the block may be evicted before the next second.
         if cutoff == .min { applyLimits(to: state) } else { expire(state, cutoff) }
-    }
-
-    /// A segment is gone while the broker runs: its messages are lost, those among them that are still in memory too,
-    /// because the next start will not have them.
-    private func setAsideBlocks(of state: ChannelState, inSegment segment: UInt64) {
-        var position = 0
-        while position < state.index.count {
-            let entry = state.index[position]
-            if entry.location?.segment == segment {
-                if let disk { uncount(entry, disk) }
-                setAside(state, position, "the file is missing")
-            } else {
-                position += 1
-            }
-        }
-        news.readsFinished = true
-        resumeTrim(of: state)
-    }
-
-    /// Takes a damaged block out of the index: its messages are lost, and readers go on behind them.
-    func setAside(_ state: ChannelState, _ position: Int, _ reason: String) {
-        let summary = state.index[position].summary
-        let segment = state.index[position].location
-        let isFront = position == 0
-        let lost = max(summary.firstSequence, state.firstSequence)...summary.lastSequence
-        state.messages -= Int(lost.upperBound - lost.lowerBound + 1)
-        state.bytes -= Int(summary.bytes) - (isFront ? state.frontTrimmedBytes : 0)
-        state.addDamage(lost)
-        state.index.remove(at: position)
-        if isFront {
-            state.frontTrimmedBytes = 0
-            let next = state.index.first?.summary.firstSequence ?? state.openFirstSequence
-            state.firstSequence = state.messages > 0 ? next : state.durableSequence + 1
-        }
-        let damage = Damage(
-            file: "channels/\(state.id.rawValue)/\(SegmentFile.name(segment?.segment ?? 0))",
-            offset: segment?.offset ?? 0, reason: reason,
-            lost: [LostRange(channel: state.id, name: state.name, sequences: lost)])
-        counters.damage.append(damage)
-        if disk == nil { recovery.damage.append(damage) } else { report(.error("damage: \(damage)")) }
-    }
-}
-
-extension ChannelState {
-    /// Remembers a lost range, in order and joined with its neighbours.
-    func addDamage(_ range: ClosedRange<UInt64>) {
-        damage.append(range)
-        damage.sort { $0.lowerBound < $1.lowerBound }
-        var joined: [ClosedRange<UInt64>] = []
-        for next in damage {
-            if let last = joined.last, next.lowerBound <= last.upperBound + 1 {
-                joined[joined.count - 1] = last.lowerBound...max(last.upperBound, next.upperBound)
-            } else {
-                joined.append(next)
-            }
-        }
-        damage = joined
     }
 }

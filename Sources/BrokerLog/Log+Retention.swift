@@ -1,13 +1,21 @@
 extension Log {
     /// Drops messages that are older than their channel allows, and tries again what waits for space on a
-    /// full disk; call it about once a second.
+    /// full disk or for files that can be opened; call it about once a second.
     ///
     /// - Parameter now: wall clock, nanoseconds since 1970.
     public func expire(now: Int64) {
         if let disk, disk.fullReason != nil { disk.background.retry() }
         disk?.committer.retry()
-        for state in states where state.limits.maxAge > 0 && state.messages > 0 {
-            expire(state, cutoff(state, now))
+        if let disk, disk.lacksFiles {
+            disk.lacksFiles = false
+            news.readsFinished = true
+        }
+        for state in states where state.messages > 0 {
+            if state.limits.maxAge > 0 {
+                expire(state, cutoff(state, now))
+            } else if state.waitingCutoff != nil {
+                applyLimits(to: state)
+            }
         }
     }
 

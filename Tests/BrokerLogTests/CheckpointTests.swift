@@ -1,4 +1,5 @@
 import BrokerLog
+import Synchronization
 import Testing
 
 @Suite("Checkpoints and segments")
@@ -298,6 +299,45 @@ struct CheckpointTests {
         #expect(after.messages == Int(1_000 - after.firstSequence + 1))
         try file.reopen(after: .dropAll)
         #expect(file.log.info(of: channel) == after)
+    }
+
+    @Test("while no file can be opened, trimming and readers ask once a second, and not at once again")
+    func noOpenFile() throws {
+        let file = try store()
+        let aging = try file.log.createChannel(named: bytes("aging"), limits: ChannelLimits(maxAge: 100))
+        let counted = try file.log.createChannel(named: bytes("counted"), limits: ChannelLimits())
+        let texts = try fill(file, aging, 0..<1_000)
+        _ = try fill(file, counted, 0..<1_000)
+        file.checkpoint()
+        try file.reopen(after: .dropAll)
+        file.log.setLimits(ChannelLimits(maxMessages: 975), of: counted)
+        let opens = Atomic(0)
+        file.disk.onCall { call, path in
+            guard call == .open, path.hasSuffix(".seg") else { return nil }
+            opens.add(1, ordering: .relaxed)
+            return 24
+        }
+        for second in 1...3 {
+            file.log.expire(now: 125)
+            var isWanted = true
+            for _ in 0..<20 {
+                if isWanted { _ = file.log.read(aging, at: 500) }
+                while file.log.stepReader() {}
+                isWanted = file.log.poll().readsFinished
+            }
+            let made = opens.load(ordering: .relaxed)
+            #expect(made >= second && made <= 8 * second)
+        }
+        #expect(file.log.info(of: aging)?.messages == 1_000 && file.log.statistics.damage == [])
+        file.disk.onCall(nil)
+        file.log.expire(now: 125)
+        #expect(file.log.poll().readsFinished)
+        for _ in 0..<4 {
+            while file.log.stepReader() {}
+            file.settle()
+        }
+        #expect(file.log.info(of: aging)?.firstSequence == 27 && file.log.info(of: counted)?.messages == 975)
+        #expect(file.log.payloads(of: aging, from: 27) == Array(texts[26...]))
     }
 
     @Test("a deleted channel's files go, and stay gone")
