@@ -50,9 +50,7 @@ extension Log {
         recoveryReader = reader
         let found = try CheckpointsFound(fileSystem: fileSystem, directory: directory)
         recovery.damage = found.damage
-        if let damage = directory.damage, found.newest?.damage.contains(damage) != true {
-            recovery.damage.append(damage)
-        }
+        if let damage = directory.damage { recovery.damage.append(damage) }
         let checkpoint = found.newest
         let covered = checkpoint?.position ?? 0
         if let checkpoint { try restore(checkpoint, directory, fileSystem) }
@@ -159,7 +157,8 @@ extension Log {
             fileSystem: fileSystem, directory: directory.channels, storeID: directory.storeID,
             segmentBytes: configuration.segmentBytes,
             leastDead: configuration.leastDeadBytes, channels: segments,
-            listedBefore: found.listedBefore, sweeps: found.newest != nil)
+            listedBefore: found.listedBefore, checkpointPosition: found.newest?.position ?? 0,
+            sweeps: found.newest != nil)
         let checkpoints = CheckpointWriter(
             fileSystem: fileSystem, directory: directory, valid: found.valid, newest: found.newestNumber)
         // The committer asks the background for files, which tells the committer of failures.

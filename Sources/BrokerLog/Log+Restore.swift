@@ -5,8 +5,9 @@ extension Log {
     ) throws(FileError) {
         recovery.checkpoint = checkpoint.number
         recoveredSnapshot = checkpoint.snapshot
-        counters.damage = checkpoint.damage
-        recovery.damage += checkpoint.damage
+        // Whether the file `store` is damaged shows at every start; nobody but an operator mends it.
+        counters.damage = checkpoint.damage.filter { $0.file != "store" }
+        recovery.damage += counters.damage
         states.skip(to: Int(checkpoint.nextChannelID))
         let tailsPath = directory.checkpoints + "/" + CheckpointFile.name(checkpoint.number, ".tails")
         let tails: OpenFile?

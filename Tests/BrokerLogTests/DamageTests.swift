@@ -150,6 +150,25 @@ struct DamageTests {
         #expect(file.log.info(of: channel)?.damage == [9...16])
     }
 
+    @Test("damage of the file that says whose store it is ends when that file is restored")
+    func restoredStoreFile() throws {
+        let file = try FileLog()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        let store = try #require(file.disk.content("/data/store"))
+        file.settle()
+        file.disk.flipBit("/data/store", byte: 25, bit: 1)
+        for isDamaged in [true, true, false, false] {
+            if !isDamaged { file.disk.overwrite("/data/store", with: store) }
+            try file.reopen(after: .process)
+            #expect(file.log.recovery.damage.map(\.file) == (isDamaged ? ["store"] : []))
+            #expect(file.log.statistics.damage.map(\.file) == (isDamaged ? ["store"] : []))
+            try frames(file, ["more"], to: channel)
+            file.checkpoint()
+            #expect(file.log.statistics.checkpoints == 1)
+        }
+        #expect(file.log.payloads(of: channel).count == 4)
+    }
+
     @Test("files in which something is damaged are kept when they are not needed any more")
     func kept() throws {
         let file = try FileLog()
@@ -279,6 +298,10 @@ struct DamageTests {
         #expect(lost.lowerBound == 1 && lost.upperBound < 13)
         #expect(file.log.statistics.damage.contains { $0.file == String(path.dropFirst(6)) })
         #expect(file.log.statistics.closedReason == nil && file.log.statistics.segments == 2)
+        if whileRunning {
+            let told = file.log.statistics.damage
+            #expect(told.count == 1 && told.first?.lost.map(\.sequences) == [lost], "one segment, one damage")
+        }
         let rest = ["-"] + texts.dropFirst(Int(lost.upperBound))
         #expect(file.log.payloads(of: channel) == rest)
         for _ in 0..<2 {
@@ -295,6 +318,62 @@ struct DamageTests {
             file.settle()
         }
     }
+
+    @Test(
+        "a segment removed while it is open closes the log, and the next start has what came since the checkpoint",
+        arguments: [VanishedOpen.active, .sealed, .notOpen])
+    func vanishedOpen(_ kind: VanishedOpen) throws {
+        for hasCheckpoint in [false, true] {
+            let file = try FileLog { if kind == .sealed { $0.segmentBytes = 300_000 } }
+            let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+            let texts = (0..<36).map { noise(16_000, seed: UInt64($0)) }
+            for text in texts[..<12] { try file.log.append(text, to: channel) }
+            file.settle()
+            if hasCheckpoint { file.checkpoint() }
+            for text in texts[12..<18] { try file.log.append(text, to: channel) }
+            file.settle()
+            if kind == .notOpen {
+                // So many others are written to that its file is closed meanwhile.
+                for number in 0..<64 {
+                    let other = try file.log.createChannel(
+                        named: bytes("b.\(number)"), limits: ChannelLimits())
+                    for text in texts[..<5] { try file.log.append(text, to: other) }
+                    file.settle()
+                }
+            }
+            try file.disk.remove("/data/channels/\(channel.rawValue)/00000000000000000001.seg")
+            try file.disk.syncAll("/")
+            var durable = 18
+            for text in texts[18...] where file.log.closedReason == nil {
+                try file.log.append(text, to: channel)
+                file.settle()
+                durable = Int(file.log.info(of: channel)?.lastSequence ?? 0)
+            }
+            file.checkpoint()
+            let reason = try #require(file.log.closedReason)
+            #expect(reason.contains("00000000000000000001.seg") && reason.contains("journal"), "\(reason)")
+            #expect(file.log.statistics.checkpoints == (hasCheckpoint ? 1 : 0))
+            #expect(file.log.statistics.damage == [], "nothing is given up that the journal has")
+            var more: [String] = []
+            for crash in [SimulatedFileSystem.Crash.process, .dropAll] {
+                try file.reopen(after: crash)
+                let found = file.log.payloads(of: channel)
+                let lost = file.log.info(of: channel)?.damage ?? []
+                #expect(lost.isEmpty != hasCheckpoint && lost.allSatisfy { $0.upperBound <= 12 })
+                let rest = texts[Int(lost.first?.upperBound ?? 0)..<durable]
+                #expect(found == (hasCheckpoint ? ["-"] : []) + rest + more)
+                more = ["more"]
+                try file.log.append("more", to: channel)
+                file.settle()
+                file.checkpoint()
+                #expect(file.log.statistics.checkpoints == 1 && file.log.closedReason == nil)
+            }
+            #expect(durable > 18 || kind == .notOpen)
+        }
+    }
+
+    /// Which segment is removed from a running broker.
+    enum VanishedOpen { case active, sealed, notOpen }
 
     private func append(_ text: String, _ log: Log, _ channel: ChannelID) throws(AppendRefused) -> Appended {
         let payload = bytes(text)

@@ -263,7 +263,10 @@ struct RepairTests {
         disk.overwrite(path, with: forged.encoded())
         let before = disk.everything()
         let outcome = try LogRepair.run(directory: "/data", fileSystem: disk)
-        #expect(outcome.before.damage.count == outside.count, "they are reported, as damage that was found")
+        // What is remembered of the file `store` counts for nothing: it is looked at.
+        #expect(
+            outcome.before.damage.map(\.file).sorted() == outside.filter { $0 != "store" }.sorted(),
+            "they are reported, as damage that was found")
         #expect(outcome.plan.steps == [.makeCheckpoints] && outcome.setAside == nil)
         for (path, content) in before where path.contains("outside") {
             #expect(disk.content(path) == content, "\(path)")

@@ -185,4 +185,18 @@ MUTANTS = [
         "            outcome.setAside = try repair.setAside(outcome.plan.files)\n",
         "",
         "BrokerLogTests.RepairTests"),
+    Mutant(
+        "start-without-its-checkpoints",
+        "a store whose checkpoints are gone is not taken for one that never had any",
+        "Sources/BrokerLog/Log+Open.swift",
+        "            let isFreed = journal.positionBefore > 0\n",
+        "            let isFreed = false\n",
+        "BrokerLogTests.CheckpointTests"),
+    Mutant(
+        "checkpoint-what-vanished",
+        "a checkpoint covers nothing that is only in the journal",
+        "Sources/BrokerLog/Threads/Background.swift",
+        "            try segments.findWritten()\n",
+        "",
+        "BrokerLogTests.DamageTests"),
 ]

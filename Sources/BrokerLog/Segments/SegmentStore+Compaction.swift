@@ -99,8 +99,10 @@ extension SegmentStore {
         }
     }
 
-    /// A checkpoint lists what there is now. Files that neither it nor the one before lists go.
-    func noteCheckpoint() throws(FileError) {
+    /// A checkpoint, which covers everything up to `position`, lists what there is now. Files that neither it nor the one
+    /// before lists go.
+    func noteCheckpoint(at position: UInt64) throws(FileError) {
+        noteCovered(position)
         for index in retired.indices { retired[index].checkpoints += 1 }
         let unneeded = retired.filter { $0.checkpoints >= 2 }
         retired.removeAll { $0.checkpoints >= 2 }

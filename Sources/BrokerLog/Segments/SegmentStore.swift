@@ -41,14 +41,22 @@ final class SegmentStore {
     private var openOrder: [UInt32] = []
     private static let mostOpen = 64
     private(set) var bytesWritten: UInt64 = 0
+    /// The position that the newest checkpoint covers; of what lies above it the journal has everything.
+    private var checkpointPosition: UInt64
+    /// Segments sealed since that checkpoint.
+    private var sealedSince: [(channel: UInt32, first: UInt64)] = []
     /// What a crash left behind of channels that are not written to is gone, or is not to go.
     private(set) var hasSwept: Bool
 
-    /// - Parameter sweeps: whether recovery began from a checkpoint, so that what it does not list is no one's.
+    /// - Parameters:
+    ///   - checkpointPosition: the position of the checkpoint that recovery began from, 0 without one.
+    ///   - sweeps: whether there was one, so that what it does not list is no one's.
     init(
         fileSystem: any FileSystem, directory: String, storeID: UInt64, segmentBytes: Int, leastDead: UInt64,
-        channels: [UInt32: Channel], listedBefore: [UInt32: [UInt64]] = [:], sweeps: Bool
+        channels: [UInt32: Channel], listedBefore: [UInt32: [UInt64]] = [:],
+        checkpointPosition: UInt64, sweeps: Bool
     ) {
+        self.checkpointPosition = checkpointPosition
         hasSwept = !sweeps
         self.fileSystem = fileSystem
         self.directory = directory
@@ -84,18 +92,48 @@ final class SegmentStore {
     /// Puts the active segment, whose file is missing, among the sealed ones: checkpoints go on listing it, so that
     /// every start names what is lost with it, and the next block begins another. Returns its first sequence; nil when
     /// the file is there, or nothing was in it.
+    ///
+    /// - Throws: that it is missing, when the journal still has blocks of it: another start takes them from there.
     func leaveMissing(_ id: UInt32) throws(FileError) -> UInt64? {
         guard let active = channels[id]?.active else { return nil }
         do throws(FileError) {
             _ = try activeFile(id, active.first)
             return nil
         } catch {
-            guard error.isMissing else { throw error }
+            guard error.isMissing, isCovered(active) else { throw error }
         }
         channels[id]?.active = nil
         guard !active.blocks.isEmpty else { return nil }
         channels[id]?.sealed.append(Sealed(active, size: active.size))
         return active.first
+    }
+
+    /// Whether a checkpoint has all of a segment, so that nothing more may be found of it in the journal.
+    private func isCovered(_ segment: Active) -> Bool {
+        segment.blocks.last.map { $0.summary.lastPosition <= checkpointPosition } ?? true
+    }
+
+    /// Sees to it that the files are there that were written since the newest checkpoint, before another one says that the
+    /// journal is not needed for them. One that was removed while it was open is found by its name alone.
+    ///
+    /// - Throws: that one is missing.
+    func findWritten() throws(FileError) {
+        for (id, channel) in channels {
+            guard let active = channel.active, !isCovered(active) else { continue }
+            closeFile(id)
+            _ = try activeFile(id, active.first)
+        }
+        for segment in sealedSince
+        where channels[segment.channel]?.sealed.contains(where: { $0.first == segment.first }) == true {
+            fileSystem.close(
+                try fileSystem.open(SegmentFile.path(directory, segment.channel, segment.first), .read))
+        }
+    }
+
+    /// A checkpoint covers everything up to `position`.
+    func noteCovered(_ position: UInt64) {
+        checkpointPosition = position
+        sealedSince = []
     }
 
     /// Writes a block behind the channel's last one; not synced. When it throws, nothing counts of it.
@@ -188,6 +226,7 @@ final class SegmentStore {
         let footer = SegmentFile.footer(active.blocks, offset: active.size, channel: id, first: active.first)
         try write(footer, to: file, at: Int(active.size))
         closeFile(id)
+        if !isCovered(active) { sealedSince.append((id, active.first)) }
         channels[id]?.sealed.append(Sealed(active, size: active.size + UInt64(footer.count)))
         channels[id]?.active = nil
     }

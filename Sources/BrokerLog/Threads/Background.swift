@@ -19,7 +19,7 @@ final class Background: @unchecked Sendable {
     enum Result {
         case written(channel: UInt32, BlockSummary, BlockLocation)
         case moved(MovedBlocks)
-        /// The file of the segment with this first sequence, which was written to, is missing.
+        /// The file of the segment with this first sequence, which a checkpoint has all of, is missing.
         case lost(channel: UInt32, segment: UInt64)
         /// A checkpoint is durable up to this position.
         case checkpoint(position: UInt64)
@@ -216,10 +216,11 @@ final class Background: @unchecked Sendable {
         case .compact(let channel, let first, let dead):
             return try segments.compact(channel: channel, below: first, dead: dead).map { .moved($0) }
         case .checkpoint(let request):
+            try segments.findWritten()
             if let unneeded = try checkpoints.write(request, segments: segments) {
                 files.release(below: unneeded)
             }
-            try segments.noteCheckpoint()
+            try segments.noteCheckpoint(at: request.position)
             space.keep(min(spaceBytes, 2 * files.nextBytes))
             return .checkpoint(position: request.position)
         }
@@ -242,6 +243,10 @@ final class Background: @unchecked Sendable {
                 default:
                     // Nothing may follow: a checkpoint would miss what this job should have written.
                     closes = "\(failure)"
+                    if failure.isMissing {
+                        closes? +=
+                            "; what came since the last checkpoint is in the journal, for the next start"
+                    }
                     hasFailed = true
                     isDone = false
                 }
