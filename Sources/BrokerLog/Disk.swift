@@ -44,9 +44,6 @@ final class Disk {
     var cached: [(channel: ChannelID, first: UInt64)] = []
     var cachedHead = 0
 
-    /// A block could not be read because no file can be opened just now.
-    var lacksFiles = false
-
     /// The search for channels at rest: id of the one looked at last, looks since a block was sealed, and when those
     /// had gone round all channels: bytes of open blocks then (the least since), and the time.
     var sweep = (channel: 0, misses: 0, bytes: 0, ended: UInt64(0))

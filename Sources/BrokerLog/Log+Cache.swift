@@ -291,8 +291,7 @@ extension Log {
     func takeReads() {
         guard let disk else { return }
         for (request, outcome) in disk.readers.takeResults() {
-            // What no file could be opened for is asked for again in a second, by `expire`.
-            if case .unavailable = outcome { disk.lacksFiles = true } else { news.readsFinished = true }
+            news.readsFinished = true
             finishRead(request, outcome)
         }
     }

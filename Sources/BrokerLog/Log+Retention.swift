@@ -6,10 +6,6 @@ extension Log {
     public func expire(now: Int64) {
         if let disk, disk.fullReason != nil { disk.background.retry() }
         disk?.committer.retry()
-        if let disk, disk.lacksFiles {
-            disk.lacksFiles = false
-            news.readsFinished = true
-        }
         for state in states where state.messages > 0 {
             if state.limits.maxAge > 0 {
                 expire(state, cutoff(state, now))

@@ -7,7 +7,7 @@ public struct LogNews: Equatable, Sendable {
     public var refused: String?
     /// The log closed for writing; the reason, a sentence. Every message above `Log.durable` failed.
     public var closed: String?
-    /// A read that answered `.loading` can be asked again; where no file could be opened, not before `Log.expire`.
+    /// A read that answered `.loading` can be asked again.
     public var readsFinished = false
     /// Enough was written: the engine should call `Log.checkpoint(state:)`.
     public var checkpointWanted = false
