@@ -262,6 +262,8 @@ static void run(Publisher *publishers, const Work *work) {
         }
         // Paced messages wake the loop when the next one is due, 50 µs at the least.
         uint64_t wait = gap > 0 && publishing ? (gap > 50000 ? (uint64_t)gap : 50000) : 30000000000u;
+        // Nothing under way, and no room for a message behind an answer to a PING: now there is.
+        if (gap == 0 && publishing && sent == acked) wait = 0;
         struct timespec timeout = {.tv_sec = (time_t)(wait / 1000000000u), .tv_nsec = (long)(wait % 1000000000u)};
         ppoll(polls, (nfds_t)work->connections, &timeout, NULL);
         for (int i = 0; i < work->connections; i++) {
