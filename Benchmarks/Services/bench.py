@@ -48,7 +48,9 @@ def wrk(url, token, seconds, script=None):
     text = subprocess.run([*command, url], capture_output=True, text=True, check=True).stdout
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     errors = re.search(r"Socket errors: (.*)", text)
-    if bad or errors:
+    sent = int(re.search(r"(\d+) requests in", text)[1])
+    # A move may lose against another one of the same column (409); more than one in a thousand is another work.
+    if errors or bad and int(bad[1]) * 1000 > sent:
         raise SystemExit(f"{url}: no result, as wrk says: {bad[0] if bad else ''} {errors[0] if errors else ''}")
     milliseconds = lambda value, unit: float(value) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
     p50, p99 = (milliseconds(*re.search(rf"^ +{part}% +([\d.]+)(us|ms|s)$", text, re.MULTILINE).groups()) for part in (50, 99))
