@@ -109,8 +109,10 @@ extension Session {
         guard let operation = current, operation.hasEnded, cancelsInFlight == 0 else { return }
         if let graceTimer { poller.callOff(graceTimer) }
         graceTimer = nil
+        answeredAt = MonotonicClock.now
         if operation.answersSoon {
-            answersSoon = MonotonicClock.now &- operation.sentAt < operation.watchTime
+            answersSoon = answeredAt &- operation.sentAt < operation.watchTime
+            answersAtOnce = answeredAt &- operation.sentAt < Self.watchTimeAmongOthers
         }
         lockedLeaveToPoller()
         current = nil

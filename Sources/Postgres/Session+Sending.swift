@@ -29,9 +29,14 @@ extension Session {
     {
         AnswerWatch.enter()
         defer { AnswerWatch.leave() }
-        if operation.answersSoon, AnswerWatch.isAlone {
-            if withLock({ lockedSubmit(operation, mayWatch: true) }) {
-                if let outcome = await lookForAnswer(to: operation) { return outcome }
+        if operation.answersSoon, AnswerWatch.begin() {
+            let outcome =
+                withLock { lockedSubmit(operation, mayWatch: true) }
+                ? await lookForAnswer(to: operation) : nil
+            AnswerWatch.end()
+            if let outcome {
+                if isTurnOver() { await Task.yield() }
+                return outcome
             }
             return await withCheckedContinuation { wait(for: operation, $0) }
         }
@@ -65,7 +70,7 @@ extension Session {
             queue.append(operation)
             return false
         }
-        let watches = mayWatch && answersSoon
+        let watches = mayWatch && isQuickAnswerLikely
         if watches {
             isWatchedByCaller = true
             lockedWatch(reading: false, writing: false)
@@ -99,6 +104,7 @@ extension Session {
         if operation.mode == .stream { unsafe PQsetSingleRowMode(pg) }
         current = operation
         operation.sentAt = MonotonicClock.now
+        if operation.sentAt &- answeredAt > Self.turnTime { turnBegan = operation.sentAt }
         if let timeout = operation.timeout {
             operation.timer = poller.schedule(at: MonotonicClock.after(timeout)) {
                 [weak self, weak operation] in

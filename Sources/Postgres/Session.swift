@@ -30,8 +30,13 @@ import Synchronization
     var isWriteWanted = false
     /// The caller of `current` looks at the socket; the poller does not.
     var isWatchedByCaller = false
-    /// The last answer came while a caller would have watched for it.
+    /// The last answer came while a caller would have watched for it, alone or among others.
     var answersSoon = true
+    var answersAtOnce = true
+    /// Nanoseconds of `MonotonicClock` at which the last answer was complete, and at which callers that watch began to do
+    /// so without a pause.
+    var answeredAt: UInt64 = 0
+    var turnBegan: UInt64 = 0
     var opening: CheckedContinuation<Void, any Error>?
     var openTimer: UInt64?
     /// Why the session is closed.
