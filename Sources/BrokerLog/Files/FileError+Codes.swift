@@ -6,7 +6,11 @@ extension FileError {
     /// No sync failed, so nothing that was written before is in doubt, and trying again later is right: the disk is full, or
     /// a file could not be opened, created or renamed. A file that is not there will not come back by itself.
     var mayPass: Bool {
-        if ["fdatasync", "fsync", "syncfs", "sync", "syncDirectory", "syncAll"].contains(call) {
+        if [
+            "fdatasync", "fsync", "syncfs", "sync_file_range", "sync", "syncDirectory", "syncAll",
+            "writeBack",
+        ]
+        .contains(call) {
             return false
         }
         if isMissing { return false }

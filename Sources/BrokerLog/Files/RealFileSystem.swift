@@ -65,6 +65,13 @@ public final class RealFileSystem: FileSystem {
         if fdatasync(file.descriptor) != 0 { throw error("fdatasync", file) }
     }
 
+    public func writeBack(_ file: OpenFile, at offset: Int, count: Int) throws(FileError) {
+        if cbroker_write_back(file.descriptor, Int64(offset), Int64(count)) == 0 { return }
+        // What cannot do that writes when it is synced.
+        if errno == ENOSYS || errno == EINVAL || errno == ESPIPE || errno == EOPNOTSUPP { return }
+        throw error("sync_file_range", file)
+    }
+
     public func dropCache(_ file: OpenFile) {
         _ = posix_fadvise(file.descriptor, 0, 0, POSIX_FADV_DONTNEED)
     }

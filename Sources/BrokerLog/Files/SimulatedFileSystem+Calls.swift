@@ -119,6 +119,11 @@ extension SimulatedFileSystem {
         }
     }
 
+    /// Whether it was done or not, chance decides over every sector that is not synced.
+    package func writeBack(_ file: OpenFile, at offset: Int, count: Int) throws(FileError) {
+        try onFile(.writeBack, file) { _, _, _ throws(FileError) in }
+    }
+
     package func dropCache(_ file: OpenFile) {
         state.withLock { state in
             guard let number = state.descriptors[file.descriptor]?.node, let node = state.nodes[number] else {

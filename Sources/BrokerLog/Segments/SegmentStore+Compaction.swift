@@ -63,8 +63,8 @@ extension SegmentStore {
             else { return nil }
             header.segment = start
             unsafe header.seal(at: bytes.base)
-            try unsafe fileSystem.write(
-                new, UnsafeRawBufferPointer(start: bytes.base, count: bytes.count), at: Int(offset))
+            try unsafe write(
+                UnsafeRawBufferPointer(start: bytes.base, count: bytes.count), to: new, at: offset)
             moved.blocks.append(
                 SegmentFile.Block(summary: block.summary, offset: offset, size: block.size))
             offset += UInt64(block.size)

@@ -40,6 +40,9 @@ final class SegmentStore {
     private var open: [UInt32: OpenFile] = [:]
     private var openOrder: [UInt32] = []
     private static let mostOpen = 64
+    /// Blocks of so many bytes go to the disk at once: a checkpoint's sync that finds all since the one before to write
+    /// keeps publishers waiting for as long as that takes.
+    private var writeBackBytes: Int { min(16 << 10, segmentBytes / 16) }
     private(set) var bytesWritten: UInt64 = 0
     /// The position that the newest checkpoint covers; of what lies above it the journal has everything.
     private var checkpointPosition: UInt64
@@ -163,8 +166,7 @@ final class SegmentStore {
         let size = encoder.add(
             storage, summary, channel: id, segment: first, storeMark: UInt32(truncatingIfNeeded: storeID),
             compresses: compresses, alignment: SegmentFile.alignment)
-        try unsafe fileSystem.write(
-            file, UnsafeRawBufferPointer(start: encoder.base, count: size), at: Int(offset))
+        try unsafe write(UnsafeRawBufferPointer(start: encoder.base, count: size), to: file, at: offset)
         let location = BlockLocation(segment: first, offset: offset, size: UInt32(size))
         channels[id]?.active?.blocks.append(
             SegmentFile.Block(summary: summary, offset: offset, size: UInt32(size)))
@@ -179,6 +181,14 @@ final class SegmentStore {
             }
         }
         return location
+    }
+
+    /// Writes a block; not synced.
+    func write(_ block: UnsafeRawBufferPointer, to file: OpenFile, at offset: UInt64) throws(FileError) {
+        try unsafe fileSystem.write(file, block, at: Int(offset))
+        if block.count >= writeBackBytes {
+            try fileSystem.writeBack(file, at: Int(offset), count: block.count)
+        }
     }
 
     /// Forgets segments that lie wholly before `first`, and removes their files.

@@ -1,0 +1,48 @@
+import BrokerLog
+import Synchronization
+import Testing
+
+@Suite("Blocks go to the disk before a checkpoint asks for it")
+struct WriteBackTests {
+    private func fill(_ file: FileLog, _ channel: ChannelID, _ range: Range<Int>) throws -> [String] {
+        let texts = range.map { "\($0) " + noise(1_000, seed: UInt64($0)) }
+        for text in texts { try file.log.append(text, to: channel) }
+        file.settle()
+        return texts
+    }
+
+    @Test("a full block is handed to the disk when it is written, the rest with the checkpoint")
+    func full() throws {
+        let file = try FileLog()
+        let handed = Atomic(0)
+        file.disk.onCall { call, path in
+            if call == .writeBack, path.hasSuffix(".seg") { handed.add(1, ordering: .relaxed) }
+            return nil
+        }
+        let large = try file.log.createChannel(named: bytes("large"), limits: ChannelLimits())
+        let texts = try fill(file, large, 0..<600)
+        #expect(handed.load(ordering: .relaxed) == 9, "nine blocks of 64 KiB are full")
+        file.checkpoint()
+        #expect(handed.load(ordering: .relaxed) == 9, "the tail goes with the checkpoint")
+        file.disk.onCall(nil)
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: large) == texts)
+    }
+
+    @Test("a disk that fails then closes the log; what was acknowledged comes from the journal")
+    func fails() throws {
+        let file = try FileLog()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        let first = try fill(file, channel, 0..<10)
+        file.disk.onCall { call, _ in call == .writeBack ? 28 : nil }
+        let second = try fill(file, channel, 10..<600)
+        file.settle()
+        let reason = try #require(file.log.closedReason)
+        #expect(reason.contains("writeBack"), "\(reason)")
+        file.disk.onCall(nil)
+        try file.reopen(after: .dropAll)
+        let found = file.log.payloads(of: channel)
+        #expect(found == Array((first + second).prefix(found.count)) && found.count >= 10)
+        #expect(file.log.statistics.damage == [])
+    }
+}
