@@ -96,7 +96,7 @@ void consume_ordered(const Work *work, uint64_t count);
 // The other modes, a file each
 void core(int port, int size, int subscribers, double seconds);
 void request(int port, int size, double seconds);
-void sync_rate(const char *path, double seconds);
+void sync_rate(const char *path, double seconds, double rate);
 void null_server(int port, const char *mode, int size, int subscribers);
 
 // publish.c, for the null server too: the PUB frame of one streaming publish; `guid` tells where the guid's digits are.

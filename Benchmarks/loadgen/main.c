@@ -3,7 +3,8 @@
 //   loadgen streaming PORT SIZE WINDOW [KEY=VALUE…]  NATS Streaming publishes, every ack checked
 //   loadgen jetstream PORT SIZE WINDOW [KEY=VALUE…]  the same against a JetStream stream
 //   loadgen consume streaming|pull|ordered PORT SIZE WINDOW COUNT   reads what such a publish run stored
-//   loadgen sync FILE SECONDS                        4 KiB pwrite + fdatasync on a file that was written before
+//   loadgen sync FILE SECONDS [RATE]                 4 KiB pwrite + fdatasync on a file that was written before; with a
+//                                                    rate, 128 B come due so often, and each sync takes what is due
 //   loadgen null PORT core SIZE SUBSCRIBERS          a server that does no work: what the generator itself can do
 //   loadgen null PORT streaming SIZE                 (answers one session, then ends)
 //
@@ -52,8 +53,8 @@ int main(int count, char **words) {
         else if (strcmp(words[2], "pull") == 0) consume_pull(&work, messages);
         else if (strcmp(words[2], "ordered") == 0) consume_ordered(&work, messages);
         else die("consume streaming, pull or ordered");
-    } else if (strcmp(mode, "sync") == 0 && count == 4)
-        sync_rate(words[2], atof(words[3]));
+    } else if (strcmp(mode, "sync") == 0 && (count == 4 || count == 5))
+        sync_rate(words[2], atof(words[3]), count == 5 ? atof(words[4]) : 0);
     else if (strcmp(mode, "null") == 0 && (count == 5 || count == 6))
         null_server(atoi(words[2]), words[3], atoi(words[4]), count == 6 ? atoi(words[5]) : 0);
     else

@@ -60,8 +60,11 @@ def latency(bench):
     window = int(max(fastest / 2 * 0.1, 1024))
     words = ["streaming", "PORT", 128, window, f"seconds={seconds}", f"rate={fastest / 2:.0f}"]
     numbers = bench.measured(Broker, words)
+    # What no server can be better than: the same messages by the disk alone, for two minutes at the most.
+    disk = bench.load("sync", os.path.join(bench.directory, "sync-test"), min(seconds, 120), f"{fastest / 2:.0f}")
     for percentile, factor in (("p99_us", 5), ("p999_us", 20)):
-        bench.limit(f"acks at {fastest / 2:,.0f} a second for {seconds:,.0f} s, {percentile[:-3]}", "µs", numbers[percentile],
+        bench.limit(f"acks at {fastest / 2:,.0f} a second for {seconds:,.0f} s, {percentile[:-3]} (the disk alone: "
+                    f"{disk[percentile]:,.0f}, {disk[percentile] / disk['p50_us']:.1f} x its p50)", "µs", numbers[percentile],
                     round(factor * numbers["p50_us"]), "its p50", numbers["p50_us"])
 
 
