@@ -95,7 +95,7 @@ let package = Package(
         .target(name: "Postgres", dependencies: ["CLibPQ", logging], swiftSettings: strict),
         .target(name: "Migrate", dependencies: ["Postgres"], swiftSettings: strict),
         .executableTarget(
-            name: "MigrateCommand", dependencies: ["Migrate", "Flags"], swiftSettings: strict),
+            name: "MigrateCommand", dependencies: ["Migrate", "Postgres", "Flags"], swiftSettings: strict),
         // The load of Benchmarks/Postgres/run.sh.
         .executableTarget(
             name: "PostgresBenchmark", dependencies: ["Postgres"], path: "Benchmarks/Postgres",

@@ -28,7 +28,7 @@ enum Directory {
         return unsafe String(cString: text)
     }
 
-    /// The names of all that is not a directory, in the order of their bytes.
+    /// The names of all that is not a directory, in no order.
     static func fileNames(_ directory: String) throws(Failure) -> [String] {
         guard let stream = unsafe opendir(directory) else { throw Failure(errno: errno) }
         defer { unsafe closedir(stream) }
@@ -42,7 +42,12 @@ enum Directory {
             }
             if !isDirectory { names.append(name) }
         }
-        return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+        return names
+    }
+
+    /// Names in the order of their bytes.
+    static func sorted(_ names: [String]) -> [String] {
+        names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     }
 
     static func contents(_ path: String) throws(Failure) -> [UInt8] {

@@ -8,16 +8,25 @@ final class MigrationDatabase: Sendable {
     /// The resolved schema of the bookkeeping table.
     let schema: String
     let lockID: Int64
+    /// What the first statement did besides; `nil` when it was not asked to, or guessed the schema wrong.
+    private let opening: Opening?
     private let report: @Sendable (MigrationEvent) -> Void
 
+    /// The first steps of a run, taken in one round trip.
+    private struct Opening {
+        let isLocked: Bool
+        let isTableThere: Bool
+    }
+
     private init(
-        _ connection: PostgresConnection, url: DatabaseURL, schema: String, lockID: Int64,
+        _ connection: PostgresConnection, url: DatabaseURL, schema: String, lockID: Int64, opening: Opening?,
         report: @escaping @Sendable (MigrationEvent) -> Void
     ) {
         self.connection = connection
         self.url = url
         self.schema = schema
         self.lockID = lockID
+        self.opening = opening
         self.report = report
     }
 
@@ -32,9 +41,10 @@ final class MigrationDatabase: Sendable {
 
     /// Connects and works out the names; touches nothing.
     ///
+    /// - Parameter willPrepare: `prepare` follows, whose first steps are taken at once.
     /// - Throws: `MigrationError` with the original's words and its prefix `failed to open database: `.
     static func connect(
-        _ url: DatabaseURL, report: @escaping @Sendable (MigrationEvent) -> Void
+        _ url: DatabaseURL, willPrepare: Bool, report: @escaping @Sendable (MigrationEvent) -> Void
     ) async throws -> MigrationDatabase {
         var configuration = url.configuration
         configuration.onNotice = { report(.notice(severity: $0.severity, message: $0.message)) }
@@ -46,31 +56,88 @@ final class MigrationDatabase: Sendable {
                 .connection, "failed to open database: \(error.connectingText)", cause: error)
         }
         do {
-            let row = try await connection.query("SELECT CURRENT_SCHEMA(), CURRENT_DATABASE()")[0]
-            let (current, name) = try row.decode(String?.self, String.self)
+            let (current, name, opening) = try await names(url, connection, willPrepare: willPrepare)
             guard let schema = url.table.schema ?? current, !schema.isEmpty else {
                 throw MigrationError(.connection, "failed to open database: no schema")
             }
             let lockName = url.lockName.isEmpty ? name : url.lockName
             return MigrationDatabase(
                 connection, url: url, schema: schema,
-                lockID: LockID.number(schema, url.table.name, lockName), report: report)
+                lockID: LockID.number(schema, url.table.name, lockName), opening: opening, report: report)
         } catch let error as PostgresError {
             throw MigrationError(.connection, "failed to open database: \(error.driverText)", cause: error)
         }
+    }
+
+    /// The current schema, the name of the database, and what came of the first steps.
+    ///
+    /// Each statement costs a new session a multiple of the round trip, because the server has nothing cached for it yet.
+    /// So the lock and the look for the table are part of the first one wherever the schema can be guessed; the server
+    /// works a row out from left to right, and looks the table up by the state after the lock was taken.
+    private static func names(
+        _ url: DatabaseURL, _ connection: PostgresConnection, willPrepare: Bool
+    ) async throws -> (schema: String?, database: String, opening: Opening?) {
+        let namesOnly = "SELECT CURRENT_SCHEMA(), CURRENT_DATABASE()"
+        let schema = url.table.schema ?? "public"
+        if willPrepare, !url.lockName.isEmpty {
+            let isGuessRight = url.table.schema == nil ? "CURRENT_SCHEMA() = 'public'" : "true"
+            let id = LockID.number(schema, url.table.name, url.lockName)
+            do {
+                let row = try await connection.query(
+                    PostgresQuery(
+                        unsafeSQL: """
+                            \(namesOnly),
+                              CASE WHEN \(isGuessRight) THEN pg_catalog.pg_try_advisory_lock(\(id)) END,
+                              CASE WHEN \(isGuessRight) THEN \(lookUp(url.table.name, in: schema)) END
+                            """))[0]
+                let (current, name, isLocked, isThere) = try row.decode(
+                    String?.self, String.self, Bool?.self, Bool?.self)
+                let opening = isLocked.flatMap { isLocked in
+                    isThere.map { Opening(isLocked: isLocked, isTableThere: $0) }
+                }
+                return (current, name, opening)
+            } catch let error as PostgresError where error.code == .server {
+                // Step by step, for the words that belong to each; whether the lock was taken is unknown.
+                try await connection.query("SELECT pg_advisory_unlock_all()")
+            }
+        }
+        let (current, name) = try await connection.query(PostgresQuery(unsafeSQL: namesOnly))[0].decode(
+            String?.self, String.self)
+        return (current, name, nil)
     }
 
     /// Under the lock: makes the bookkeeping table if it is missing.
     ///
     /// - Parameter lockTimeout: How long to wait for the lock; `nil` waits as long as it takes.
     func prepare(lockTimeout: Duration?) async throws {
+        try await prepareLocked(lockTimeout: lockTimeout)
+        await unlock()
+    }
+
+    /// As `prepare`, and reads the version on the way.
+    func prepareAndReadVersion(lockTimeout: Duration?) async throws -> (version: Int64, isDirty: Bool) {
+        try await prepareLocked(lockTimeout: lockTimeout)
         do {
-            try await lock(timeout: lockTimeout)
-            let isThere: Bool
-            do {
-                isThere = try await exists(url.table.name)
-            } catch let error as PostgresError {
-                throw Self.bookkeeping(error, "SELECT COUNT(1) FROM information_schema.tables")
+            let statements = "SELECT pg_advisory_unlock(\(lockID)); \(versionQuery)"
+            return try await version(in: connection.query(PostgresQuery(unsafeSQL: statements)))
+        } catch is PostgresError {
+            // The lock is released whatever became of the rest; once more, for the words that belong to it.
+            return try await readVersion()
+        }
+    }
+
+    private func prepareLocked(lockTimeout: Duration?) async throws {
+        do {
+            var isThere = false
+            if let opening, opening.isLocked {
+                isThere = opening.isTableThere
+            } else {
+                try await lock(timeout: lockTimeout)
+                do {
+                    isThere = try await exists(url.table.name)
+                } catch let error as PostgresError {
+                    throw Self.bookkeeping(error, "SELECT COUNT(1) FROM information_schema.tables")
+                }
             }
             if !isThere {
                 try await bookkeep(
@@ -81,25 +148,24 @@ final class MigrationDatabase: Sendable {
             error.messageBytes = Array("failed to open database: ".utf8) + error.messageBytes
             throw error
         }
-        await unlock()
     }
 
     /// Whether the schema has a table of this name.
     func exists(_ name: String) async throws -> Bool {
-        let quoted = "\(schema.quotedIdentifier).\(name.quotedIdentifier)"
         do {
-            // By its name rather than by a join of two catalogs, whose plan takes a new session longer than all other
-            // statements of a short run together.
-            return try await connection.query(
-                """
-                SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(\(quoted))
-                  AND relkind IN ('r', 'p', 'v', 'f'))
-                """
-            )[0].decode(0, as: Bool.self)
+            let statement = "SELECT \(Self.lookUp(name, in: schema))"
+            return try await connection.query(PostgresQuery(unsafeSQL: statement))[0].decode(0, as: Bool.self)
         } catch let error as PostgresError where error.sqlState == "42501" {
             // A schema that this role may not look into has nothing for it; what is to be made there will say so.
             return false
         }
+    }
+
+    /// SQL that is true when the schema has a relation of this name. `CREATE TABLE IF NOT EXISTS` asks no more either, and
+    /// a join of catalogs takes a new session longer than all other statements of a short run together.
+    private static func lookUp(_ name: String, in schema: String) -> String {
+        let quoted = "\(schema.quotedIdentifier).\(name.quotedIdentifier)"
+        return "pg_catalog.to_regclass(\(quoted.quotedLiteral)) IS NOT NULL"
     }
 
     // MARK: The lock
@@ -150,17 +216,19 @@ final class MigrationDatabase: Sendable {
 
     /// The version, −1 for none, and whether a migration to it is unfinished.
     func readVersion() async throws -> (version: Int64, isDirty: Bool) {
-        let statement = "SELECT version, dirty FROM \(table) LIMIT 1"
         do {
-            guard let row = try await connection.query(PostgresQuery(unsafeSQL: statement)).first else {
-                return (-1, false)
-            }
-            return try row.decode(Int64.self, Bool.self)
+            return try await version(in: connection.query(PostgresQuery(unsafeSQL: versionQuery)))
         } catch let error as PostgresError {
             // Undefined table: it was dropped, or nobody has migrated here yet.
             if error.sqlState == "42P01" { return (-1, false) }
-            throw Self.bookkeeping(error, statement)
+            throw Self.bookkeeping(error, versionQuery)
         }
+    }
+
+    private var versionQuery: String { "SELECT version, dirty FROM \(table) LIMIT 1" }
+
+    private func version(in rows: PostgresResult) throws -> (version: Int64, isDirty: Bool) {
+        try rows.first.map { try $0.decode(Int64.self, Bool.self) } ?? (-1, false)
     }
 
     /// Writes the version in one transaction, together with `extra` statements.

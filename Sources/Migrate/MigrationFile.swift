@@ -26,6 +26,8 @@ public struct MigrationFile: Sendable, Hashable {
         case tooLarge
     }
 
+    private static let marks = MigrationDirection.allCases.map { ($0, Array(".\($0.rawValue).".utf8)) }
+
     /// Reads a file name by `^([0-9]+)_(.*)\.(down|up)\.(.*)$`, greedily: the last direction counts.
     static func read(_ fileName: String) -> Reading {
         let bytes = Array(fileName.utf8)
@@ -35,12 +37,12 @@ public struct MigrationFile: Sendable, Hashable {
             let version = UInt64(String(decoding: digits, as: UTF8.self))
         else { return .other }
         let rest = bytes[(digits.count + 1)...]
+        // From the end: the first mark found is the last one.
         var best: (start: Int, direction: MigrationDirection)?
-        for direction in MigrationDirection.allCases {
-            let mark = Array(".\(direction.rawValue).".utf8)
-            var start = rest.endIndex - mark.count
-            while start >= rest.startIndex, !rest[start...].starts(with: mark) { start -= 1 }
-            if start >= rest.startIndex, start > best?.start ?? -1 { best = (start, direction) }
+        var end = bytes.endIndex
+        while best == nil, let dot = bytes[rest.startIndex..<end].lastIndex(of: UInt8(ascii: ".")) {
+            for (direction, mark) in marks where rest[dot...].starts(with: mark) { best = (dot, direction) }
+            end = dot
         }
         guard let best else { return .other }
         guard let signed = Int64(exactly: version) else { return .tooLarge }

@@ -12,6 +12,13 @@ public struct MigrationSource: Sendable {
         public internal(set) var down: MigrationFile?
 
         func file(_ direction: MigrationDirection) -> MigrationFile? { direction == .up ? up : down }
+
+        /// False: there is a file of this direction already.
+        fileprivate mutating func add(_ file: MigrationFile) -> Bool {
+            guard self.file(file.direction) == nil else { return false }
+            if file.direction == .up { up = file } else { down = file }
+            return true
+        }
     }
 
     /// The directory, absolute.
@@ -71,26 +78,31 @@ public struct MigrationSource: Sendable {
         } catch {
             throw MigrationError(.source, "open .: \(error.reason)")
         }
+        do {
+            (entries, remarks) = try Self.entries(names)
+        } catch {
+            // What is wrong is told of the file that comes later in the order of names.
+            (entries, remarks) = try Self.entries(Directory.sorted(names))
+        }
+    }
+
+    private static func entries(_ names: [String]) throws(MigrationError) -> ([Entry], remarks: [String]) {
         var found: [Int64: Entry] = [:]
+        found.reserveCapacity(names.count)
         var remarks: [String] = []
         for name in names {
             switch MigrationFile.read(name) {
             case .other:
-                if let remark = Self.remark(name) { remarks.append(remark) }
+                if let remark = remark(name) { remarks.append(remark) }
             case .tooLarge:
                 throw MigrationError(
                     .source, "the version of \(name) is too large: at most 9223372036854775807")
             case .migration(let file):
-                var entry = found[file.version] ?? Entry(version: file.version)
-                guard entry.file(file.direction) == nil else {
-                    throw MigrationError(.source, "duplicate migration file: \(name)")
-                }
-                if file.direction == .up { entry.up = file } else { entry.down = file }
-                found[file.version] = entry
+                let isNew = found[file.version, default: Entry(version: file.version)].add(file)
+                guard isNew else { throw MigrationError(.source, "duplicate migration file: \(name)") }
             }
         }
-        entries = found.values.sorted { $0.version < $1.version }
-        self.remarks = remarks
+        return (found.keys.sorted().compactMap { found[$0] }, Directory.sorted(remarks))
     }
 
     /// Why a file is passed over although its author may have meant a migration.

@@ -7,14 +7,18 @@ extension Migrator {
         public let number: Int64?
         /// A migration to it began and did not end.
         public let isDirty: Bool
+
+        init(_ row: (version: Int64, isDirty: Bool)) {
+            number = row.version < 0 ? nil : row.version
+            isDirty = row.isDirty
+        }
     }
 
     /// The version of the database, as the bookkeeping table has it.
     ///
     /// - Throws: `MigrationError`.
     public func version() async throws -> Version {
-        let (version, isDirty) = try await database.readVersion()
-        return Version(number: version < 0 ? nil : version, isDirty: isDirty)
+        Version(try await database.readVersion())
     }
 
     /// Sets the version and clears the mark of an unfinished migration; runs nothing.

@@ -73,7 +73,17 @@ public struct Migrator: Sendable {
     public static func open(
         source: MigrationSource, database url: DatabaseURL, options: Options = Options()
     ) async throws -> Migrator {
-        let migrator = try await connect(source: source, database: url, options: options)
+        try await open(database: url, options: options) { () throws(MigrationError) in source }
+    }
+
+    /// As `open(source:database:options:)`, with files that are looked at while the server answers.
+    ///
+    /// - Throws: `MigrationError`, that of the files first; `CancellationError`.
+    public static func open(
+        database url: DatabaseURL, options: Options = Options(),
+        source: () throws(MigrationError) -> MigrationSource
+    ) async throws -> Migrator {
+        let migrator = try await connect(url, options, willPrepare: true, source)
         do {
             try await migrator.database.prepare(lockTimeout: options.openLockTimeout)
         } catch {
@@ -83,29 +93,60 @@ public struct Migrator: Sendable {
         return migrator
     }
 
+    /// Opens and reads the version, in two round trips.
+    ///
+    /// - Throws: As `open` and `version()`.
+    public static func openReadingVersion(
+        database url: DatabaseURL, options: Options = Options(),
+        source: () throws(MigrationError) -> MigrationSource
+    ) async throws -> (Migrator, Version) {
+        let migrator = try await connect(url, options, willPrepare: true, source)
+        do {
+            let row = try await migrator.database.prepareAndReadVersion(lockTimeout: options.openLockTimeout)
+            return (migrator, Version(row))
+        } catch {
+            migrator.close()
+            throw error
+        }
+    }
+
     /// Connects and touches nothing: for `status` and dry runs, also by a role that may only read.
     ///
     /// - Throws: `MigrationError`; `CancellationError`.
     public static func connect(
         source: MigrationSource, database url: DatabaseURL, options: Options = Options()
     ) async throws -> Migrator {
-        Migrator(source: source, database: try await connect(url, options), options: options)
+        try await connect(url, options, willPrepare: false) { () throws(MigrationError) in source }
+    }
+
+    private static func connect(
+        _ url: DatabaseURL, _ options: Options, willPrepare: Bool,
+        _ source: () throws(MigrationError) -> MigrationSource
+    ) async throws -> Migrator {
+        async let database = connect(url, options, willPrepare: willPrepare)
+        // Where there is one thread, the connection is begun on it first.
+        await Task.yield()
+        let source = try source()
+        return Migrator(source: source, database: try await database, options: options)
     }
 
     /// Waits until the database answers, at most `options.wait`.
     ///
     /// - Throws: `MigrationError`: the last one when the time is over, others than "not up yet" at once.
     public static func waitForDatabase(_ url: DatabaseURL, options: Options) async throws {
-        try await connect(url, options).connection.close()
+        try await connect(url, options, willPrepare: false).connection.close()
     }
 
-    private static func connect(_ url: DatabaseURL, _ options: Options) async throws -> MigrationDatabase {
+    private static func connect(
+        _ url: DatabaseURL, _ options: Options, willPrepare: Bool
+    ) async throws -> MigrationDatabase {
         let clock = ContinuousClock()
         let deadline = options.wait.map { clock.now.advanced(by: $0) }
         var pause = Duration.milliseconds(250)
         while true {
             do {
-                return try await MigrationDatabase.connect(url, report: options.report)
+                return try await MigrationDatabase.connect(
+                    url, willPrepare: willPrepare, report: options.report)
             } catch let error as MigrationError {
                 guard let deadline, error.isWorthWaitingFor, clock.now < deadline else { throw error }
                 options.report(.waitingForDatabase(reason: error.message))

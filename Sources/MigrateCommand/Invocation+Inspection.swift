@@ -64,7 +64,8 @@ extension Invocation {
         guard case .flags(let given) = try flags.parse(arguments, output) else { return }
         var run = RunOptions()
         run.wait = given[timeout]
-        try await Migrator.waitForDatabase(databaseURL(run), options: migratorOptions(run))
+        try await Migrator.waitForDatabase(
+            DatabaseURL(options.databaseText()), options: migratorOptions(run))
     }
 }
 

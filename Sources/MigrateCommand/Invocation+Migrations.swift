@@ -5,9 +5,9 @@ import Migrate
 // The commands of golang-migrate.
 extension Invocation {
     func version() async throws {
-        let migrator = try await open()
+        let (migrator, version) = try await Migrator.openReadingVersion(
+            database: databaseURL(), options: migratorOptions(RunOptions()), source: readSource)
         defer { migrator.close() }
-        let version = try await migrator.version()
         guard let number = version.number else {
             throw CommandFailure(version.isDirty ? "no migration (dirty)" : "no migration")
         }

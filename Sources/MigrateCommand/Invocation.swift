@@ -1,5 +1,6 @@
 import Flags
 import Migrate
+import Postgres
 
 /// One run of the program: the global options and what they lead to.
 struct Invocation {
@@ -50,24 +51,39 @@ struct Invocation {
 
     // MARK: Opening
 
-    /// Opens source and database, in this order; signals stop gracefully from then on.
+    /// Opens source and database; signals stop gracefully from then on.
     func open(_ run: RunOptions = RunOptions(), isReading: Bool = false) async throws -> Migrator {
-        let url = options.sourceURL
-        let source = try MigrationSource(url: url.text, isFromPath: url.isFromPath)
-        let database = try databaseURL(run)
-        if output.isVerbose {
-            for remark in source.remarks { output.line("warning: \(remark)") }
-        }
+        let database = try databaseURL()
         let migrator =
             isReading
-            ? try await Migrator.connect(source: source, database: database, options: migratorOptions(run))
-            : try await Migrator.open(source: source, database: database, options: migratorOptions(run))
+            ? try await Migrator.connect(
+                source: readSource(), database: database, options: migratorOptions(run))
+            : try await Migrator.open(
+                database: database, options: migratorOptions(run), source: readSource)
         signals.arm(output)
         return migrator
     }
 
-    func databaseURL(_ run: RunOptions) throws -> DatabaseURL {
-        try DatabaseURL(options.databaseText())
+    /// The files, and what is odd about them.
+    func readSource() throws(MigrationError) -> MigrationSource {
+        let url = options.sourceURL
+        let source = try MigrationSource(url: url.text, isFromPath: url.isFromPath)
+        if output.isVerbose {
+            for remark in source.remarks { output.line("warning: \(remark)") }
+        }
+        return source
+    }
+
+    /// The URL of the database. A mistake in the source is told first.
+    func databaseURL() throws -> DatabaseURL {
+        do {
+            var url = try DatabaseURL(options.databaseText())
+            url.configuration.startsOnCallersThread = true
+            return url
+        } catch {
+            _ = try readSource()
+            throw error
+        }
     }
 
     func migratorOptions(_ run: RunOptions) -> Migrator.Options {

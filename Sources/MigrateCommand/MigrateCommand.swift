@@ -13,13 +13,14 @@ enum MigrateCommand {
     // signal would end the process there.
     static func main() {
         let signals = SignalWatch()
-        // Detached from the main actor, whose thread sleeps below.
-        let work = Task.detached {
+        let thread = FirstThread()
+        let work = Task.detached(executorPreference: thread) {
             let code = await run(Array(CommandLine.arguments.dropFirst()), signals)
-            exit(code)
+            // Nothing is buffered, and what libraries would tidy up goes with the process.
+            _exit(code)
         }
         signals.onForce { work.cancel() }
-        while true { pause() }
+        thread.run()
     }
 
     private static func run(_ arguments: [String], _ signals: SignalWatch) async -> Int32 {

@@ -39,6 +39,17 @@ enum HostNames {
         }
     }
 
+    /// Whether a host may have to be asked for over the network.
+    static func mustLookUp(_ parameters: [String: String]) -> Bool {
+        guard (parameters["service"] ?? environment("PGSERVICE") ?? "").isEmpty else { return true }
+        let hosts = parameters["host"] ?? environment("PGHOST") ?? ""
+        return !hosts.split(separator: ",").allSatisfy { host in
+            var address = in6_addr()
+            return unsafe host.hasPrefix("/") || inet_pton(AF_INET, String(host), &address) == 1
+                || inet_pton(AF_INET6, String(host), &address) == 1
+        }
+    }
+
     /// A variable of the environment that libpq reads too.
     static func environment(_ name: String) -> String? {
         unsafe getenv(name).map { unsafe String(cString: $0) }

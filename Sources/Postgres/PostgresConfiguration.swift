@@ -18,6 +18,10 @@ public struct PostgresConfiguration: Sendable {
     /// Where notices and lost connections are written.
     public var logger: Logger?
 
+    /// For a program whose thread is its own: what opening reads from files is read on the thread that asks. Names are
+    /// looked up elsewhere all the same.
+    package var startsOnCallersThread = false
+
     /// A configuration from libpq's parameters.
     public init(parameters: [String: String]) { self.parameters = parameters }
 

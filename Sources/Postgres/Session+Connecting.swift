@@ -36,10 +36,14 @@ extension Session {
             return true
         }
         guard isBegun else { return }
-        BlockingCalls.shared.run { self.start() }
+        if configuration.startsOnCallersThread, !HostNames.mustLookUp(configuration.parameters) {
+            start()
+        } else {
+            BlockingCalls.shared.run { self.start() }
+        }
     }
 
-    /// On a thread for blocking calls: looks names up and prepares the connection.
+    /// On a thread for blocking calls, or the caller's: looks names up and prepares the connection.
     private func start() {
         var parameters = configuration.parameters
         // Kerberos may call its servers while it blocks, and costs milliseconds to load: only on request.
