@@ -90,8 +90,30 @@ struct LogCheckTests {
         file.disk.flipBit("/data/store", byte: 8, bit: 1)
         #expect(code(file.disk) == .newerVersion)
         file.disk.flipBit("/data/store", byte: 8, bit: 1)
+        // Nothing says which store it is any more.
         file.disk.flipBit("/data/store", byte: 17, bit: 1)
+        for path in file.disk.everything().keys where path.hasPrefix("/data/journal/") {
+            try file.disk.remove(path)
+        }
         #expect(code(file.disk) == .damaged)
+    }
+
+    @Test("a damaged or missing store file is named, and everything else is read")
+    func storeFile() throws {
+        for isMissing in [false, true] {
+            let file = try store()
+            let whole = try LogCheck.run(directory: "/data", fileSystem: file.disk)
+            if isMissing {
+                try file.disk.remove("/data/store")
+            } else {
+                file.disk.flipBit("/data/store", byte: 17, bit: 1)
+            }
+            let report = try LogCheck.run(directory: "/data", fileSystem: file.disk)
+            #expect(report.damage.map(\.file) == ["store"] && report.clusterID == nil)
+            #expect(report.storeID == whole.storeID && report.channels == whole.channels)
+            let reader = try OfflineReader.open(directory: "/data", fileSystem: file.disk)
+            #expect(reader.clusterID == nil && reader.channels.count == whole.channels.count)
+        }
     }
 
     @Test("a torn tail is no damage, and is told with its place")
@@ -192,7 +214,7 @@ struct LogCheckTests {
                     let isHeader =
                         content.starts(with: bytes("DJH1")) && byte < 4096
                         && byte % 2048 < JournalFileHeader.size
-                    if path.hasSuffix(".checkpoint") || isHeader {
+                    if path.hasSuffix(".checkpoint") || path == "/data/store" || isHeader {
                         #expect(report.damage != [], "\(path) byte \(byte)")
                     }
                 } catch {

@@ -334,7 +334,9 @@ struct RepairTests {
             #expect(after == before)
             return error
         }
-        #expect(try error { $0.file.disk.flipBit("/data/store", byte: 17, bit: 1) }?.code == .damaged)
+        #expect(
+            try error { $0.file.disk.flipBit("/data/store", byte: 17, bit: 1) }?.code
+                == .invalidConfiguration)
         #expect(throws: LogError.self) {
             try LogRepair.run(directory: "/nonexistent", fileSystem: SimulatedFileSystem(seed: 1))
         }
@@ -344,6 +346,35 @@ struct RepairTests {
             try LogRepair.run(directory: "/data", fileSystem: running.disk)
         }
         #expect(inUse?.code == .inUse)
+    }
+
+    @Test("a damaged or missing store file is written anew for the cluster that is named, and for no other")
+    func storeFile() throws {
+        for isMissing in [false, true] {
+            let sample = try Sample()
+            let disk = sample.file.disk
+            let whole = (try Sample.contents(disk), disk.content("/data/store"))
+            let other = #expect(throws: LogError.self) {
+                sample.file.disk.flipBit(sample.files(".tails")[1], byte: 100, bit: 1)
+                defer { sample.file.disk.flipBit(sample.files(".tails")[1], byte: 100, bit: 1) }
+                _ = try LogRepair.run(directory: "/data", clusterID: "another", fileSystem: disk)
+            }
+            #expect(other?.code == .otherCluster("test"))
+            if isMissing {
+                try disk.remove("/data/store")
+            } else {
+                disk.flipBit("/data/store", byte: 17, bit: 1)
+            }
+            let damaged = disk.content("/data/store")
+            let dry = try LogRepair.run(directory: "/data", isDryRun: true, fileSystem: disk)
+            #expect(dry.plan.steps.contains(.writeStore) && disk.content("/data/store") == damaged)
+            let outcome = try LogRepair.run(directory: "/data", clusterID: "test", fileSystem: disk)
+            #expect(outcome.after?.damage == [] && outcome.after?.clusterID == "test")
+            #expect(outcome.setAside.flatMap { disk.content("/data/\($0)/store") } == damaged)
+            #expect(try Sample.contents(disk) == whole.0 && disk.content("/data/store") == whole.1)
+            try sample.file.reopen(after: .dropAll)
+            #expect(sample.file.log.recovery.damage == [])
+        }
     }
 
     @Test("a store without a whole checkpoint, whose journal begins late, is left alone")

@@ -61,7 +61,7 @@ extension LogCheckReport {
         }
         var text = """
             Store:       \(storeName), format version \(formatVersion)
-            Cluster id:  \(clusterID.printable)
+            Cluster id:  \(clusterID.map(\.printable) ?? "not known: the file store is damaged or missing")
             Channels:    \(Figures.grouped(channels.count))
             Messages:    \(Figures.grouped(messages)) (\(Figures.bytes(Double(payloadBytes))) of payload)
             Checkpoints: \(checkpoints)
@@ -95,7 +95,7 @@ extension LogCheckReport {
     /// The report for a program, with what a repair would do.
     func json(_ plan: RepairPlan) -> JSON {
         var members: [String: JSON] = [
-            "store_id": .string(storeName), "cluster_id": .string(clusterID),
+            "store_id": .string(storeName), "cluster_id": clusterID.map { .string($0) } ?? .null,
             "format_version": .integer(Int64(formatVersion)), "in_use": .bool(isInUse),
             "messages": .integer(Int64(messages)), "payload_bytes": .integer(Int64(payloadBytes)),
             "checkpoints": .integer(Int64(checkpoints)), "segments": .integer(Int64(segments)),

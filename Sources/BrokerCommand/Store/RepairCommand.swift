@@ -14,10 +14,12 @@ struct RepairCommand: AsyncParsableCommand {
             """)
 
     @Argument(help: "Data directory.") var directory: String
+    @Option(help: "Cluster id of the store, where the file that says it (DIR/store) is damaged or missing.")
+    var clusterID: String?
     @Flag(help: "Only print what would be done.") var dryRun = false
 
     mutating func run() async throws {
-        let outcome = try Self.repair(directory, isDryRun: dryRun)
+        let outcome = try Self.repair(directory, clusterID: clusterID, isDryRun: dryRun)
         Terminal.out(Self.text(outcome, isDryRun: dryRun))
         if dryRun, !outcome.plan.steps.isEmpty {
             throw CommandFailure(
@@ -26,9 +28,11 @@ struct RepairCommand: AsyncParsableCommand {
     }
 
     /// Repairs a directory.
-    static func repair(_ directory: String, isDryRun: Bool) throws(CommandFailure) -> LogRepair.Outcome {
+    static func repair(
+        _ directory: String, clusterID: String?, isDryRun: Bool
+    ) throws(CommandFailure) -> LogRepair.Outcome {
         do throws(LogError) {
-            return try LogRepair.run(directory: directory, isDryRun: isDryRun)
+            return try LogRepair.run(directory: directory, clusterID: clusterID, isDryRun: isDryRun)
         } catch {
             throw CommandFailure(error.description, exitCode: 2)
         }

@@ -6,7 +6,7 @@ public enum LogCheck {
     /// A broker may run on the directory: this does not wait for it, and `LogCheckReport.isInUse` says so.
     ///
     /// - Throws: `LogError` when the directory cannot be read as a store: `.noStore`, `.foreignStore`, `.newerVersion`,
-    ///   `.damaged` (the store file), `.fileSystem`.
+    ///   `.damaged` (the store file, and no journal says which store it is), `.fileSystem`.
     public static func run(
         directory: String, fileSystem: any FileSystem = RealFileSystem()
     ) throws(LogError) -> LogCheckReport {
@@ -44,7 +44,9 @@ struct StoreCheck {
     mutating func run() throws(LogError) -> LogCheckReport {
         do {
             try findParts()
-            if report.damage.isEmpty {
+            let hasParts = report.damage.isEmpty
+            if let damage = identity.damage { report.add(damage) }
+            if hasParts {
                 try readCheckpoints()
                 try readMessages()
             }
@@ -93,7 +95,7 @@ struct StoreCheck {
         } catch {
             guard error.code == .damaged else { throw error }
             // No checkpoint is whole, and each of them is named already; or none is there.
-            if report.damage.isEmpty {
+            if !report.damage.contains(where: { $0.file.hasPrefix("checkpoints") }) {
                 report.add(Damage(file: "checkpoints", offset: 0, reason: error.description))
             }
             return

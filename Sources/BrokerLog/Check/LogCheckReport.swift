@@ -24,8 +24,8 @@ public struct LogCheckReport: Equatable, Sendable {
 
     /// Random number of the store.
     public var storeID: UInt64
-    /// The cluster id that the directory belongs to.
-    public var clusterID: String
+    /// The cluster id that the directory belongs to; nil when the file `store` is damaged or missing.
+    public var clusterID: String?
     /// Version of the directory's formats.
     public var formatVersion: UInt32
     /// Whether a broker runs on the directory: what it writes meanwhile may look torn.

@@ -14,11 +14,14 @@ public struct StoredChannel: Equatable, Sendable {
     public var bytes: Int
 }
 
-/// What the file `store` of a data directory says.
+/// What the file `store` of a data directory says, or the journal in its place.
 struct StoreIdentity: Equatable {
     var storeID: UInt64
-    var clusterID: String
+    /// Nil when the file is damaged or missing.
+    var clusterID: String?
     var version: UInt32
+    /// What is wrong with the file.
+    var damage: Damage?
 
     /// Reads it, and tells what is no data directory by a sentence.
     init(_ path: String, _ fileSystem: any FileSystem) throws(LogError) {
@@ -28,7 +31,7 @@ struct StoreIdentity: Equatable {
         } catch {
             throw LogError(.noStore, "the data directory \(path) cannot be read (\(error))")
         }
-        guard names.contains("store") else {
+        guard let found = try StoreDirectory.identity(path, names, fileSystem) else {
             if names.contains("server.dat") {
                 throw LogError(
                     .foreignStore,
@@ -37,7 +40,7 @@ struct StoreIdentity: Equatable {
             throw LogError(
                 .noStore, "\(path) is no data directory of the broker: it has no file \"store\"")
         }
-        (storeID, clusterID) = try StoreDirectory.readStore(path, fileSystem)
+        (storeID, clusterID, damage) = found
         // A version above is refused, and there is none below.
         version = StoreDirectory.version
     }
@@ -48,8 +51,8 @@ struct StoreIdentity: Equatable {
 public final class OfflineReader {
     /// The log, which works only when it is asked to.
     let log: Log
-    /// The cluster id that the directory belongs to.
-    public let clusterID: String
+    /// The cluster id that the directory belongs to; nil when the file that says it is damaged or missing.
+    public let clusterID: String?
 
     /// Opens a data directory for reading.
     ///
@@ -72,7 +75,7 @@ public final class OfflineReader {
     init(_ directory: String, _ identity: StoreIdentity, _ fileSystem: ReadOnlyFileSystem) throws(LogError) {
         var configuration = LogConfiguration(storage: .file(directory: directory))
         configuration.execution = .manual
-        configuration.clusterID = identity.clusterID
+        configuration.clusterID = identity.clusterID ?? ""
         clusterID = identity.clusterID
         log = try Log.open(configuration, fileSystem: fileSystem, wake: {})
     }

@@ -63,10 +63,11 @@ struct StoreDirectory {
                     + "which this broker cannot read; name an empty directory with -dir")
         }
         // Nothing is written before the version is known.
-        _ = try identity(path, names, clusterID, fileSystem)
+        _ = try identity(path, names, fileSystem)
         let lock = try takeLock(path, fileSystem)
         do throws(LogError) {
-            if let (storeID, stored, damage) = try identity(path, names, clusterID, fileSystem) {
+            if let (storeID, known, damage) = try identity(path, names, fileSystem) {
+                let stored = known ?? clusterID
                 if stored != clusterID {
                     throw LogError(
                         .otherCluster(stored),
@@ -87,10 +88,10 @@ struct StoreDirectory {
     }
 
     /// Who the store is; nil when there is none yet. Where the file `store` is damaged or missing the journal's files say
-    /// it too, but for the cluster id, for which the caller's is taken.
-    private static func identity(
-        _ path: String, _ names: [String], _ clusterID: String, _ fileSystem: any FileSystem
-    ) throws(LogError) -> (storeID: UInt64, clusterID: String, damage: Damage?)? {
+    /// it too, but for the cluster id, which is nil then.
+    static func identity(
+        _ path: String, _ names: [String], _ fileSystem: any FileSystem
+    ) throws(LogError) -> (storeID: UInt64, clusterID: String?, damage: Damage?)? {
         do throws(LogError) {
             if names.contains("store") {
                 let (storeID, stored) = try readStore(path, fileSystem)
@@ -100,9 +101,9 @@ struct StoreDirectory {
             guard error.code == .damaged, let storeID = storeIDOfJournal(path, fileSystem) else {
                 throw error
             }
-            return (storeID, clusterID, Self.damage("the file is damaged"))
+            return (storeID, nil, Self.damage("the file is damaged"))
         }
-        return storeIDOfJournal(path, fileSystem).map { ($0, clusterID, Self.damage("the file is missing")) }
+        return storeIDOfJournal(path, fileSystem).map { ($0, nil, Self.damage("the file is missing")) }
     }
 
     private static func damage(_ what: String) -> Damage {
@@ -110,7 +111,7 @@ struct StoreDirectory {
             file: "store", offset: 0,
             reason:
                 "\(what); the journal says which store this is, and the cluster id is not verified. Restore the file "
-                + "from a copy of the directory")
+                + "from a copy of the directory, or repair the store")
     }
 
     /// The store id that the headers of the journal's files agree on.
@@ -169,19 +170,26 @@ struct StoreDirectory {
             }
             // Where a crash keeps the file's name and not theirs there would be a store without its parts.
             try fileSystem.syncDirectory(path)
-            var bytes: [UInt8] = []
-            bytes.appendInteger(magic)
-            bytes.appendInteger(version)
-            bytes.appendInteger(UInt32(clusterID.utf8.count))
-            bytes.appendInteger(storeID)
-            bytes.append(contentsOf: clusterID.utf8)
-            bytes.appendInteger(checksum(bytes))
-            try fileSystem.replace(path + "/store", with: bytes)
+            try writeStore(path, storeID, clusterID, fileSystem)
         } catch let error as LogError {
             throw error
         } catch {
             throw LogError(.notWritable, "the data directory \(path) cannot be written (\(error))")
         }
+    }
+
+    /// Writes the file `store`, durably and at once.
+    static func writeStore(
+        _ path: String, _ storeID: UInt64, _ clusterID: String, _ fileSystem: any FileSystem
+    ) throws(FileError) {
+        var bytes: [UInt8] = []
+        bytes.appendInteger(magic)
+        bytes.appendInteger(version)
+        bytes.appendInteger(UInt32(clusterID.utf8.count))
+        bytes.appendInteger(storeID)
+        bytes.append(contentsOf: clusterID.utf8)
+        bytes.appendInteger(checksum(bytes))
+        try fileSystem.replace(path + "/store", with: bytes)
     }
 
     /// The store id and cluster id of a directory.

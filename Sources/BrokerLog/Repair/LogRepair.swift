@@ -28,12 +28,16 @@ public enum LogRepair {
 
     /// Checks a data directory and repairs it.
     ///
-    /// - Parameter isDryRun: only says what would be done.
+    /// - Parameters:
+    ///   - clusterID: the cluster that the store belongs to; needed where the file that says it is damaged or missing.
+    ///   - isDryRun: only says what would be done.
     /// - Throws: `LogError`: what `LogCheck.run` throws; `.inUse` when a broker runs on the directory;
+    ///   `.otherCluster` when the store says another `clusterID`, `.invalidConfiguration` when none is said and it is needed;
     ///   `.damaged` when too little is whole to go by; `.fileSystem` when a file cannot be written, as on a
     ///   full disk.
     public static func run(
-        directory: String, isDryRun: Bool = false, fileSystem: any FileSystem = RealFileSystem()
+        directory: String, clusterID: String? = nil, isDryRun: Bool = false,
+        fileSystem: any FileSystem = RealFileSystem()
     ) throws(LogError) -> Outcome {
         let before = try LogCheck.run(directory: directory, fileSystem: fileSystem)
         if before.isInUse {
@@ -43,6 +47,7 @@ public enum LogRepair {
         var outcome = Outcome(
             before: before, plan: plan(for: before, directory: directory, fileSystem: fileSystem))
         guard !outcome.plan.steps.isEmpty, !isDryRun else { return outcome }
+        let cluster = try cluster(of: before, named: clusterID, directory)
         do {
             let repair = Repair(directory: directory, fileSystem: fileSystem)
             // What hides behind a missing directory shows once it is there.
@@ -51,7 +56,10 @@ public enum LogRepair {
                 outcome.plan.add(plan(for: found, directory: directory, fileSystem: fileSystem))
             }
             outcome.setAside = try repair.setAside(outcome.plan.files)
-            try repair.run(outcome.plan, clusterID: before.clusterID)
+            if outcome.plan.steps.contains(.writeStore) {
+                try StoreDirectory.writeStore(directory, before.storeID, cluster, fileSystem)
+            }
+            try repair.run(outcome.plan, clusterID: cluster)
         } catch let error as LogError {
             throw error
         } catch {
@@ -66,6 +74,25 @@ public enum LogRepair {
                     + after.damage.map(\.description).joined(separator: "; "))
         }
         return outcome
+    }
+
+    private static func cluster(
+        of report: LogCheckReport, named clusterID: String?, _ directory: String
+    ) throws(LogError) -> String {
+        guard let stored = report.clusterID else {
+            if let clusterID { return clusterID }
+            throw LogError(
+                .invalidConfiguration,
+                "\(directory)/store is damaged or missing, and nothing else says which cluster the store belongs to: give "
+                    + "the broker's -cid with --cluster-id. Nothing was changed")
+        }
+        if let clusterID, clusterID != stored {
+            throw LogError(
+                .otherCluster(stored),
+                "the store in \(directory) belongs to the cluster id \"\(stored)\", not \"\(clusterID)\"; leave "
+                    + "--cluster-id away. Nothing was changed")
+        }
+        return stored
     }
 }
 

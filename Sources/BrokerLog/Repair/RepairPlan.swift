@@ -6,6 +6,8 @@ public struct RepairPlan: Equatable, Sendable {
         case setAside(file: String)
         /// A directory is made that is missing.
         case makeDirectory(String)
+        /// The file `store`, which is damaged or missing, is written anew.
+        case writeStore
         /// A checkpoint that is not whole is removed; its copy was set aside.
         case removeCheckpoint(file: String)
         /// The segment gets a new header and a new index, which lists its whole blocks.
@@ -35,10 +37,14 @@ public struct RepairPlan: Equatable, Sendable {
                 if !exists(file) { steps.append(.makeDirectory(file)) }
                 continue
             }
-            guard Self.isOwn(file) else { continue }
+            // That file is looked at; what a checkpoint remembers of it counts for nothing.
+            let isStore = file == "store" && report.clusterID == nil
+            guard Self.isOwn(file) || isStore else { continue }
             let isThere = exists(file)
             if isThere { files.append(file) }
-            if let (channel, first) = Self.segment(file) {
+            if isStore {
+                mended.append(.writeStore)
+            } else if let (channel, first) = Self.segment(file) {
                 mended.append(
                     isThere
                         ? .mendSegment(file: file, channel: channel, first: first)
@@ -89,6 +95,7 @@ extension RepairPlan.Step: CustomStringConvertible {
         switch self {
         case .setAside(let file): "keep a copy of \(file)"
         case .makeDirectory(let path): "make the missing directory \(path)"
+        case .writeStore: "write the file store anew, for the cluster id given with --cluster-id"
         case .removeCheckpoint(let file): "remove \(file), which is not whole"
         case .mendSegment(let file, _, _): "write a new index of the whole blocks to \(file)"
         case .forgetSegment(let file, _, _): "forget \(file), which is missing"
