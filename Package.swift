@@ -176,7 +176,11 @@ let package = Package(
             path: "Tests/ServicesTesting", swiftSettings: tests),
         .testTarget(
             name: "ServicesCoreTests",
-            dependencies: ["Flags", "ServicesCore", "ServicesTesting", httpTypes, logging],
+            dependencies: [
+                "BrokerProtocol", "Flags", "Postgres", "PostgresCluster", "ServicesCore", "ServicesTesting",
+                hummingbird, httpTypes, logging, nioCore, .product(name: "NIOEmbedded", package: "swift-nio"),
+                nioHTTPTypes, nioPosix,
+            ],
             path: "Tests/Services/Core", swiftSettings: tests),
         .testTarget(
             name: "UsersServiceTests",

@@ -24,7 +24,12 @@ final class RequestTimer: ChannelDuplexHandler, RemovableChannelHandler {
     private let readTimeout: TimeAmount
     private let writeTimeout: TimeAmount
     private var state = State.waitingForHead
+    /// When the client has taken too long; nil while it is this side's turn.
+    private var deadline: NIODeadline?
+    /// Wakes up at `wakeUp`, which is never after the deadline. It is not moved with the deadline: that would be a change
+    /// of the loop's timers with every part of a request, and this is one in five seconds.
     private var timer: Scheduled<Void>?
+    private var wakeUp = NIODeadline.distantFuture
 
     init(readTimeout: Duration, writeTimeout: Duration) {
         self.readTimeout = TimeAmount(readTimeout)
@@ -55,7 +60,7 @@ final class RequestTimer: ChannelDuplexHandler, RemovableChannelHandler {
         case .body: break
         case .end:
             state = .answering
-            timer?.cancel()
+            deadline = nil
         }
         context.fireChannelRead(data)
     }
@@ -85,15 +90,30 @@ final class RequestTimer: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     private func start(_ delay: TimeAmount, _ context: ChannelHandlerContext) {
+        let deadline = context.eventLoop.now + delay
+        self.deadline = deadline
+        guard deadline < wakeUp else { return }
         timer?.cancel()
+        wake(at: deadline, context)
+    }
+
+    private func wake(at time: NIODeadline, _ context: ChannelHandlerContext) {
+        wakeUp = time
         let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        timer = context.eventLoop.scheduleTask(in: delay) {
+        timer = context.eventLoop.scheduleTask(deadline: time) {
             let (timer, context) = bound.value
-            timer.expired(context)
+            timer.wokeUp(context)
         }
     }
 
+    private func wokeUp(_ context: ChannelHandlerContext) {
+        wakeUp = .distantFuture
+        guard let deadline else { return }
+        if deadline <= context.eventLoop.now { expired(context) } else { wake(at: deadline, context) }
+    }
+
     private func expired(_ context: ChannelHandlerContext) {
+        deadline = nil
         switch state {
         case .readingBody:
             // The handler that waits for the body gets the error and answers 408; then the connection is closed.

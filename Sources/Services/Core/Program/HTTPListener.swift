@@ -33,7 +33,8 @@ final class HTTPListener: Sendable {
         channel.httpDecoder = .init(
             maxHeaderFieldSize: 32 * 1_024, maxHeaderListSize: 64 * 1_024, maxHeaderFieldCount: 100)
         let application = Application(
-            responder: responder, server: .http1(configuration: channel),
+            responder: responder,
+            server: HTTPServerBuilder { [channel] in EventLoopHTTP1(responder: $0, configuration: channel) },
             configuration: .init(
                 address: .hostname(address.host.isEmpty ? "0.0.0.0" : address.host, port: address.port)),
             onServerRunning: { channel in
