@@ -50,6 +50,12 @@ public struct JSONWriter: Sendable {
         append(string: String(decoding: value, as: UTF8.self))
     }
 
+    /// A string member given as bytes that are lent; what is not UTF-8 is written as U+FFFD.
+    public mutating func field(_ key: String, _ value: RawSpan) {
+        begin(key)
+        append(value)
+    }
+
     /// An integer member.
     public mutating func field(_ key: String, _ value: some BinaryInteger) {
         begin(key)
@@ -86,6 +92,12 @@ public struct JSONWriter: Sendable {
     /// A string element given as bytes; what is not UTF-8 is written as U+FFFD.
     public mutating func element(_ value: [UInt8]) {
         element(String(decoding: value, as: UTF8.self))
+    }
+
+    /// A string element given as bytes that are lent; what is not UTF-8 is written as U+FFFD.
+    public mutating func element(_ value: RawSpan) {
+        begin(nil)
+        append(value)
     }
 
     /// An integer element.
@@ -130,9 +142,29 @@ public struct JSONWriter: Sendable {
     }
 
     private mutating func append(string: String) {
+        var string = string
+        if !string.withUTF8({ unsafe appendPlain(UnsafeRawBufferPointer($0)) }) { appendEscaped(string) }
+    }
+
+    private mutating func append(_ text: RawSpan) {
+        if !(unsafe text.withUnsafeBytes { unsafe appendPlain($0) }) {
+            appendEscaped(unsafe text.withUnsafeBytes { unsafe String(decoding: $0, as: UTF8.self) })
+        }
+    }
+
+    /// Writes a text that needs no escapes, as nearly all do; false, and nothing is written, when it needs some.
+    private mutating func appendPlain(_ text: UnsafeRawBufferPointer) -> Bool {
+        // Counted to the end, which the compiler does many bytes at a time.
+        guard unsafe text.count(where: { !Self.isPlain($0) }) == 0 else { return false }
+        bytes.append(UInt8(ascii: "\""))
+        unsafe bytes.append(contentsOf: text)
+        bytes.append(UInt8(ascii: "\""))
+        return true
+    }
+
+    private mutating func appendEscaped(_ string: String) {
         bytes.append(UInt8(ascii: "\""))
         defer { bytes.append(UInt8(ascii: "\"")) }
-        if string.utf8.allSatisfy(Self.isPlain) { return bytes.append(contentsOf: string.utf8) }
         for scalar in string.unicodeScalars {
             switch scalar {
             case "\"": bytes.append(contentsOf: "\\\"".utf8)
@@ -152,10 +184,7 @@ public struct JSONWriter: Sendable {
 
     /// Whether a byte is written as it is: an ASCII character that needs no escape.
     private static func isPlain(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "<"), UInt8(ascii: ">"), UInt8(ascii: "&"):
-            false
-        default: byte >= 0x20 && byte < 0x80
-        }
+        byte >= 0x20 && byte < 0x80 && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\")
+            && byte != UInt8(ascii: "<") && byte != UInt8(ascii: ">") && byte != UInt8(ascii: "&")
     }
 }

@@ -3,6 +3,7 @@ import HTTPTypes
 import Hummingbird
 import Logging
 import NIOCore
+import Postgres
 
 /// One request as a handler sees it.
 public struct Call: Sendable {
@@ -15,17 +16,19 @@ public struct Call: Sendable {
     public let identity: Identity
     /// The trace id of the request, for the events that come of it.
     public let traceID: String
-    /// A logger that knows the trace id.
-    public let logger: Logger
+    private let log: RequestLog
     private let parameters: Parameters
 
     init(request: Request, context: ServiceContext, identity: Identity) {
         self.request = request
         self.identity = identity
-        traceID = context.traceID
-        logger = context.logger
+        traceID = context.log.traceID
+        log = context.log
         parameters = context.parameters
     }
+
+    /// A logger that knows the trace id.
+    public var logger: Logger { log.logger }
 
     /// The internal id of the user; empty only on routes that do not ask for a registered user.
     public var userID: String { identity.userID ?? "" }
@@ -98,6 +101,23 @@ public struct Reply: Sendable {
 
     /// 200 with an array.
     public static func ok(_ values: [some JSONRepresentable]) -> Reply { Reply(.ok, body: values.jsonBytes) }
+
+    /// 200 with an array of objects, one a row, whose members `writeFields` writes.
+    ///
+    /// - Throws: What `writeFields` throws.
+    public static func ok(
+        _ rows: PostgresResult, _ writeFields: (PostgresRow, inout JSONWriter) throws -> Void
+    ) rethrows -> Reply {
+        var json = JSONWriter()
+        json.beginArray()
+        for row in rows {
+            json.beginObject()
+            try writeFields(row, &json)
+            json.endObject()
+        }
+        json.endArray()
+        return Reply(.ok, body: json.bytes)
+    }
 
     /// 201 with an object.
     public static func created(_ value: some JSONRepresentable) -> Reply {

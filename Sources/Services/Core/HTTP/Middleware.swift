@@ -18,10 +18,7 @@ struct RequestLogMiddleware: RouterMiddleware {
         let start = clock.monotonic()
         let statements = StatementCount()
         var context = context
-        let given = TraceID(request.headers)
-        context.traceID = given.text
-        context.logger = logger
-        context.logger[metadataKey: "trace_id"] = "\(given.text)"
+        context.log = RequestLog(service: logger, traceID: TraceID(request.headers).text)
         let response = try await StatementCount.$current.withValue(statements) {
             try await next(request, context)
         }
@@ -34,15 +31,22 @@ struct RequestLogMiddleware: RouterMiddleware {
         metrics.observe(
             .requestDuration, elapsed.seconds, ["method": method, "route": route, "status": status])
         metrics.observe(.requestStatements, Double(statements.value), ["method": method, "route": route])
-        var line = context.logger
-        line[metadataKey: "status"] = .stringConvertible(response.status.code)
-        line[metadataKey: "method"] = "\(method)"
-        line[metadataKey: "path"] = "\(route)"
-        line[metadataKey: "remote"] = "\(context.remoteAddress)"
-        line[metadataKey: "latency_ms"] = .stringConvertible((elapsed.seconds * 1e6).rounded() / 1e3)
-        if let userID = context.caller.userID { line[metadataKey: "user_id"] = "\(userID)" }
-        line.info("request")
+        // Below its level the metadata is not even put together.
+        logger.info("request", metadata: line(response, context, method, route, elapsed))
         return response
+    }
+
+    private func line(
+        _ response: Response, _ context: ServiceContext, _ method: String, _ route: String,
+        _ elapsed: Duration
+    ) -> Logger.Metadata {
+        var line: Logger.Metadata = [
+            "trace_id": "\(context.log.traceID)", "status": .stringConvertible(response.status.code),
+            "method": "\(method)", "path": "\(route)", "remote": "\(context.remoteAddress)",
+            "latency_ms": .stringConvertible((elapsed.seconds * 1e6).rounded() / 1e3),
+        ]
+        if let userID = context.caller.userID { line["user_id"] = "\(userID)" }
+        return line
     }
 
     /// The methods of HTTP by name; what a client made up is one label.
@@ -93,7 +97,7 @@ struct TraceIDMiddleware: RouterMiddleware {
         _ request: Request, context: ServiceContext, next: (Request, ServiceContext) async throws -> Response
     ) async throws -> Response {
         var response = try await next(request, context)
-        response.headers[.traceID] = context.traceID
+        response.headers[.traceID] = context.log.traceID
         return response
     }
 }
@@ -134,12 +138,12 @@ struct ErrorMiddleware: RouterMiddleware {
         case let error as HTTPError where error.status == .notFound:
             return notFound(request.uri.path)
         case let error as PostgresError where error.isUnavailable:
-            context.logger.error("the database is not available", metadata: ["error": "\(error)"])
+            context.log.logger.error("the database is not available", metadata: ["error": "\(error)"])
             return .unavailable("database unavailable")
         case let error as HTTPError:
             return RequestError(error.status, error.body ?? error.status.reasonPhrase)
         default:
-            context.logger.error("a request failed", metadata: ["error": "\(error)"])
+            context.log.logger.error("a request failed", metadata: ["error": "\(error)"])
             return RequestError(.internalServerError, "Internal Server Error")
         }
     }

@@ -6,16 +6,18 @@ import NIOCore
 public struct ServiceContext: RequestContext {
     /// Hummingbird's own part.
     public var coreContext: CoreRequestContextStorage
-    /// The client's address.
-    let remoteAddress: String
-    /// The trace id (services.md 6.4).
-    var traceID = ""
+    private let client: SocketAddress?
+    /// The log, and the trace id for it.
+    var log = RequestLog.none
     /// Who asks, known when a handler has looked at the token; shared with the log line.
     let caller = CallerBox()
 
     /// A context for a connection's request.
     public init(source: ApplicationRequestContextSource) {
         coreContext = CoreRequestContextStorage(source: source)
-        remoteAddress = source.channel.remoteAddress?.ipAddress ?? ""
+        client = source.channel.remoteAddress
     }
+
+    /// The client's address.
+    var remoteAddress: String { client?.ipAddress ?? "" }
 }

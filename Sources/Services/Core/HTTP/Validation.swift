@@ -1,3 +1,5 @@
+import Glibc
+
 /// Collects what is wrong with the fields of a request, so that one answer names all of it.
 ///
 /// ```swift
@@ -110,8 +112,13 @@ extension String {
 
     /// A new random UUID (version 4), lower case.
     public static func makeUUID() -> String {
-        var generator = SystemRandomNumberGenerator()
-        return makeUUID(high: generator.next(), low: generator.next())
+        // Both halves by one call of the system.
+        var halves: (UInt64, UInt64) = (0, 0)
+        let status = unsafe withUnsafeMutableBytes(of: &halves) { bytes in
+            unsafe bytes.baseAddress.map { unsafe getentropy($0, bytes.count) }
+        }
+        precondition(status == 0, "up to 256 random bytes are always to be had (getentropy(3))")
+        return makeUUID(high: halves.0, low: halves.1)
     }
 
     static func makeUUID(high: UInt64, low: UInt64) -> String {

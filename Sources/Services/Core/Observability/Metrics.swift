@@ -44,11 +44,47 @@ public final class Metrics: Sendable {
         var counts: [Int]
         var count = 0
         var sum = 0.0
+
+        mutating func observe(_ value: Double, _ bounds: [Double]) {
+            if let index = bounds.firstIndex(where: { value <= $0 }) { counts[index] += 1 }
+            count += 1
+            sum += value
+        }
+    }
+
+    /// Labels as they were given. Requests outnumber readings: they become text when somebody reads.
+    private struct Labels: Hashable, Sendable {
+        /// Name, value, name, value …
+        private let words: [String]
+
+        init(_ pairs: KeyValuePairs<String, String>) {
+            words = pairs.flatMap { [$0.key, $0.value] }
+        }
+
+        /// `method="GET",status="200"`
+        var text: String {
+            stride(from: 0, to: words.count, by: 2).map { index in
+                "\(words[index])=\"\(Self.escaped(words[index + 1]))\""
+            }.joined(separator: ",")
+        }
+
+        private static func escaped(_ value: String) -> String {
+            var escaped = ""
+            for scalar in value.unicodeScalars {
+                switch scalar {
+                case "\\": escaped += "\\\\"
+                case "\"": escaped += "\\\""
+                case "\n": escaped += "\\n"
+                default: escaped.unicodeScalars.append(scalar)
+                }
+            }
+            return escaped
+        }
     }
 
     private struct Series: Sendable {
-        var values: [String: Double] = [:]
-        var histograms: [String: Histogram] = [:]
+        var values: [Labels: Double] = [:]
+        var histograms: [Labels: Histogram] = [:]
     }
 
     private let series = Mutex<[Metric: Series]>([:])
@@ -60,33 +96,28 @@ public final class Metrics: Sendable {
     ///
     /// - Parameter labels: Pairs of name and value, always in the same order for one metric.
     public func add(_ metric: Metric, _ amount: Double = 1, _ labels: KeyValuePairs<String, String> = [:]) {
-        let key = Self.text(labels)
+        let key = Labels(labels)
         series.withLock { $0[metric, default: Series()].values[key, default: 0] += amount }
     }
 
     /// Sets a gauge.
     public func set(_ metric: Metric, _ value: Double, _ labels: KeyValuePairs<String, String> = [:]) {
-        let key = Self.text(labels)
+        let key = Labels(labels)
         series.withLock { $0[metric, default: Series()].values[key] = value }
     }
 
     /// Counts an observation of a histogram.
     public func observe(_ metric: Metric, _ value: Double, _ labels: KeyValuePairs<String, String> = [:]) {
-        let key = Self.text(labels)
+        let key = Labels(labels)
         series.withLock { all in
-            var histogram =
-                all[metric, default: Series()].histograms[key]
-                ?? Histogram(counts: Array(repeating: 0, count: metric.bounds.count))
-            if let index = metric.bounds.firstIndex(where: { value <= $0 }) { histogram.counts[index] += 1 }
-            histogram.count += 1
-            histogram.sum += value
-            all[metric, default: Series()].histograms[key] = histogram
+            let new = { Histogram(counts: Array(repeating: 0, count: metric.bounds.count)) }
+            all[metric, default: Series()].histograms[key, default: new()].observe(value, metric.bounds)
         }
     }
 
     /// The value of a counter or gauge; 0 when it was never touched.
     public func value(_ metric: Metric, _ labels: KeyValuePairs<String, String> = [:]) -> Double {
-        let key = Self.text(labels)
+        let key = Labels(labels)
         return series.withLock { $0[metric]?.values[key] ?? 0 }
     }
 
@@ -94,7 +125,7 @@ public final class Metrics: Sendable {
     public func observations(
         _ metric: Metric, _ labels: KeyValuePairs<String, String> = [:]
     ) -> (count: Int, sum: Double) {
-        let key = Self.text(labels)
+        let key = Labels(labels)
         return series.withLock { all in
             let histogram = all[metric]?.histograms[key]
             return (histogram?.count ?? 0, histogram?.sum ?? 0)
@@ -107,10 +138,10 @@ public final class Metrics: Sendable {
         var text = ""
         for (metric, series) in all.sorted(by: { $0.key.name < $1.key.name }) {
             text += "# HELP \(metric.name) \(metric.help)\n# TYPE \(metric.name) \(metric.kind.rawValue)\n"
-            for (labels, value) in series.values.sorted(by: { $0.key < $1.key }) {
+            for (labels, value) in Self.byText(series.values) {
                 text += "\(metric.name)\(labels.isEmpty ? "" : "{\(labels)}") \(Self.text(value))\n"
             }
-            for (labels, histogram) in series.histograms.sorted(by: { $0.key < $1.key }) {
+            for (labels, histogram) in Self.byText(series.histograms) {
                 let prefix = labels.isEmpty ? "" : labels + ","
                 var total = 0
                 for (bound, count) in zip(metric.bounds, histogram.counts) {
@@ -130,18 +161,7 @@ public final class Metrics: Sendable {
         value == value.rounded() && value.magnitude < 1e15 ? String(Int(value)) : String(value)
     }
 
-    private static func text(_ labels: KeyValuePairs<String, String>) -> String {
-        labels.map { name, value in
-            var escaped = ""
-            for scalar in value.unicodeScalars {
-                switch scalar {
-                case "\\": escaped += "\\\\"
-                case "\"": escaped += "\\\""
-                case "\n": escaped += "\\n"
-                default: escaped.unicodeScalars.append(scalar)
-                }
-            }
-            return "\(name)=\"\(escaped)\""
-        }.joined(separator: ",")
+    private static func byText<Value>(_ series: [Labels: Value]) -> [(key: String, value: Value)] {
+        series.map { (key: $0.key.text, value: $0.value) }.sorted { $0.key < $1.key }
     }
 }

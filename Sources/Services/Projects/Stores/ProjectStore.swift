@@ -5,8 +5,8 @@ import ServicesCore
 struct ProjectStore: Sendable {
     let database: Database
 
-    /// The projects that a user owns or whose team he belongs to, the oldest first.
-    func list(for userID: String) async throws -> [Project] {
+    /// The projects that a user owns or whose team he belongs to, the oldest first: rows of `Project.columns`.
+    func list(for userID: String) async throws -> PostgresResult {
         try await database.query(
             PostgresQuery(
                 unsafeSQL: """
@@ -15,8 +15,7 @@ struct ProjectStore: Sendable {
                       UNION SELECT o.project_id FROM projects o JOIN memberships m ON m.team_id = o.team_id
                       WHERE m.user_id = $1)
                     ORDER BY p.created_at, p.project_id
-                    """, parameters: [userID])
-        ).map { try Project(row: $0) }
+                    """, parameters: [userID]))
     }
 
     func find(_ id: String, for userID: String) async throws -> Project {
