@@ -50,6 +50,12 @@ enum Directory {
         names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     }
 
+    static func size(_ path: String) throws(Failure) -> Int {
+        var status = stat()
+        guard unsafe stat(path, &status) == 0 else { throw Failure(errno: errno) }
+        return Int(status.st_size)
+    }
+
     static func contents(_ path: String) throws(Failure) -> [UInt8] {
         let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw Failure(errno: errno) }

@@ -56,7 +56,7 @@ extension MigrationDatabase {
     }
 
     /// `migration failed: MSG (column C), DETAIL in line L: SQL (details: pq: MSG)`.
-    private func failure(
+    func failure(
         _ error: any Error, text: [UInt8], path: String, offset: Int, whole: [UInt8]
     ) -> MigrationError {
         let error =

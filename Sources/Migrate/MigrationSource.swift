@@ -137,6 +137,15 @@ public struct MigrationSource: Sendable {
         return body
     }
 
+    /// The file, if it is large and may be sent in pieces.
+    func largeScript(_ file: MigrationFile) throws(MigrationError) -> LargeScript? {
+        do {
+            return try LargeScript("\(directory)/\(file.fileName)")
+        } catch {
+            throw MigrationError(.source, "open \(file.fileName): \(error.reason)")
+        }
+    }
+
     /// Asks the kernel to read a file ahead.
     func prefetch(_ file: MigrationFile) { Directory.prefetch("\(directory)/\(file.fileName)") }
 }

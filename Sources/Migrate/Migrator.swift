@@ -227,11 +227,20 @@ public struct Migrator: Sendable {
         let clock = ContinuousClock()
         let start = clock.now
         var body: [UInt8] = []
-        if let file = step.file { body = try source.read(file) }
+        var large: LargeScript?
+        if let file = step.file {
+            // The history wants the hash of all of it, and pieces of x-multi-statement are not one transaction.
+            if !keepsHistory, !database.url.isMultiStatement { large = try source.largeScript(file) }
+            if large == nil { body = try source.read(file) }
+        }
         let read = start.duration(to: clock.now)
         let checksum = keepsHistory ? SHA256.text(normalising: body) : ""
         let path = step.file.map { "\(source.directory)/\($0.fileName)" } ?? ""
-        let isTransactional = isTransactional(step, body)
+        let isTransactional =
+            large.map { self.isTransactional(step, firstLine: $0.firstLine, leadingWords: []) }
+            ?? self.isTransactional(
+                step, firstLine: body.prefix { $0 != UInt8(ascii: "\n") },
+                leadingWords: StatementSplitter.leadingWords(body))
         if step.file != nil { options.report(.executing(step)) }
         if isTransactional {
             try await database.bookkeep("BEGIN")
@@ -245,8 +254,14 @@ public struct Migrator: Sendable {
                 toolVersion: options.toolVersion)
         }
         do {
-            // Handed over: a large file is in memory once, and once more in libpq.
-            try await database.run(consume body, path: path, isInTransaction: isTransactional)
+            if let large, let file = step.file {
+                try await database.run(large, isInTransaction: isTransactional) { () throws(MigrationError) in
+                    try source.read(file)
+                }
+            } else {
+                // Handed over: such a file is in memory once, and once more in libpq.
+                try await database.run(consume body, path: path, isInTransaction: isTransactional)
+            }
         } catch var error as MigrationError {
             await database.rollBack()
             if keepsHistory { await noteFailure(entry("failed")) }
@@ -286,17 +301,17 @@ public struct Migrator: Sendable {
     }
 
     /// Whether the step runs in one transaction with its record.
-    private func isTransactional(_ step: MigrationStep, _ body: [UInt8]) -> Bool {
+    private func isTransactional(
+        _ step: MigrationStep, firstLine: some Collection<UInt8>, leadingWords: @autoclosure () -> [String]
+    ) -> Bool {
         guard options.isTransactional || database.url.isTransactional else { return false }
-        let first = body.prefix { $0 != UInt8(ascii: "\n") }
-        if String(decoding: first, as: UTF8.self).trimmingBlanks == "-- migrate:no-transaction" {
+        if String(decoding: firstLine, as: UTF8.self).trimmingBlanks == "-- migrate:no-transaction" {
             return false
         }
         let own: Set = [
             "BEGIN", "COMMIT", "END", "ROLLBACK", "ABORT", "START TRANSACTION", "PREPARE TRANSACTION",
         ]
-        let words = StatementSplitter.leadingWords(body)
-        let hasOwn = words.contains { word in
+        let hasOwn = leadingWords().contains { word in
             // ROLLBACK TO SAVEPOINT stays inside.
             own.contains(word) || own.contains(String(word.prefix { $0 != " " })) && word != "ROLLBACK TO"
         }

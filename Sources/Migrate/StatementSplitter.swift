@@ -5,6 +5,8 @@
 struct StatementSplitter {
     private let text: [UInt8]
     private var index = 0
+    /// Something was met that PostgreSQL may read in another way.
+    private var isUnsure = false
 
     init(_ text: [UInt8]) { self.text = text }
 
@@ -85,6 +87,18 @@ struct StatementSplitter {
             index += hasEscapes && text[index] == UInt8(ascii: "\\") ? 2 : 1
         }
         index = min(index + 1, text.count)
+        guard hasEscapes else { return }
+        // A string in the next line goes on with this one, and has its escapes (4.1.2.2 of the documentation).
+        var next = index
+        while next < text.count, Self.isBlank(text[next]) { next += 1 }
+        guard text[index..<next].contains(where: { $0 == 10 || $0 == 13 }), next < text.count else { return }
+        if text[next] == UInt8(ascii: "'") {
+            index = next
+            skipString(hasEscapes: true)
+        } else if text[next] == UInt8(ascii: "-") {
+            // It may go on behind a comment too.
+            isUnsure = true
+        }
     }
 
     /// Comments nest in PostgreSQL.
@@ -128,5 +142,67 @@ struct StatementSplitter {
     private static func isWordPart(_ byte: UInt8) -> Bool {
         isWordStart(byte) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
             || byte == UInt8(ascii: "$")
+    }
+}
+
+extension StatementSplitter {
+    /// Statements that do the same whether they come alone in a transaction that is open, or together in one message.
+    private static let plain: Set = [
+        "ALTER", "COMMENT", "CREATE", "DELETE", "DROP", "GRANT", "INSERT", "REVOKE", "SELECT", "SET",
+        "TRUNCATE",
+        "UPDATE", "VALUES", "WITH",
+    ]
+    /// What `SET` must not be followed by: it depends on the transaction, or changes how strings are read.
+    private static let notSet: Set = [
+        "CONSTRAINTS", "LOCAL", "SESSION", "STANDARD_CONFORMING_STRINGS", "TRANSACTION",
+    ]
+
+    /// Goes over a text that begins with a statement.
+    ///
+    /// - Parameter isWhole: Nothing comes after the text.
+    /// - Returns: Where the last statement ends of which that is certain, 0 for nowhere; whether all are plain, so far as
+    ///   they are known, and were read with certainty.
+    static func survey(_ text: [UInt8], isWhole: Bool) -> (end: Int, isPlain: Bool) {
+        var splitter = StatementSplitter(text)
+        var end = 0
+        var isPlain = true
+        var depth = 0
+        var words: [String] = []
+        // A string or comment that is cut off reaches the end of the text: no statement ends behind it.
+        while splitter.index < text.count {
+            let start = splitter.index
+            let byte = text[start]
+            splitter.skipElement()
+            if byte == UInt8(ascii: ";"), depth == 0 {
+                isPlain = isPlain && self.isPlain(words)
+                words = []
+                end = splitter.index
+                continue
+            }
+            switch byte {
+            case UInt8(ascii: "("): depth += 1
+            case UInt8(ascii: ")"): depth -= 1
+            case _ where isWordStart(byte):
+                let length = splitter.index - start
+                // The body of a function without quotes has semicolons of its own.
+                let isAtomic = length == 6 && byte | 0x20 == UInt8(ascii: "a")
+                guard words.count < 2 || isAtomic else { continue }
+                let word = String(decoding: text[start..<splitter.index], as: UTF8.self).uppercased()
+                if words.count < 2 { words.append(word) }
+                if word == "ATOMIC" { isPlain = false }
+            default: break
+            }
+        }
+        isPlain = isPlain && !splitter.isUnsure
+        if isWhole {
+            isPlain = isPlain && self.isPlain(words)
+            end = text.count
+        }
+        return (end, isPlain)
+    }
+
+    private static func isPlain(_ words: [String]) -> Bool {
+        guard let first = words.first else { return true }
+        return plain.contains(first) && !(first == "SET" && words.count > 1 && notSet.contains(words[1]))
     }
 }
