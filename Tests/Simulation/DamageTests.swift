@@ -37,6 +37,10 @@ struct DamagedStore {
             run.appendState()
             try run.commit()
         }
+        self.init(afterCrashOf: run)
+    }
+
+    private init(afterCrashOf run: Simulation) {
         run.disk.crash(.dropAll)
         whole = run
         files = run.disk.everything()
@@ -53,10 +57,7 @@ struct DamagedStore {
             run.appendState()
             try run.commit()
         }
-        run.disk.crash(.dropAll)
-        whole = run
-        files = run.disk.everything()
-        regions = Region.all(files)
+        self.init(afterCrashOf: run)
     }
 
     /// A copy that damage is done to.
