@@ -1,7 +1,6 @@
 import Flags
 import Glibc
 import Logging
-import NIOCore
 import UnixSignals
 
 /// The command of a service: `projects [flags]`, and `projects dead-letters …`.
@@ -52,9 +51,6 @@ public enum ServiceProgram<Service: BackendService> {
                 "a fail point is on: this process will kill itself",
                 metadata: ["fail_point": "\(failPoint.rawValue)"])
         }
-        // Handlers run on these loops (docs/decisions/0031). The other cores are for the thread that waits for the database,
-        // for tasks beside the requests, and often for the database itself.
-        NIOSingletons.groupLoopCountSuggestion = max(1, System.coreCount / 2)
         let service: RunningService
         do {
             service = try await RunningService.start(Service.self, configuration, logger: logger)
