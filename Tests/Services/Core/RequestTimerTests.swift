@@ -71,6 +71,11 @@ struct RequestTimerTests {
         #expect(channel.isActive)
         try answer()
         #expect(channel.isActive && errors.all.isEmpty)
+        // The time to take the answer was the longer one, and ended with it.
+        advance(4)
+        #expect(channel.isActive)
+        advance(1)
+        #expect(!channel.isActive)
     }
 
     @Test("is bounded for taking the answer")
