@@ -11,22 +11,33 @@ extension Log {
         clock: LogClock = .system,
         wake: @escaping @Sendable () -> Void, report: @escaping (LogEvent) -> Void = { _ in }
     ) throws(LogError) -> Log {
+        try open(configuration, lock: nil, fileSystem: fileSystem, clock: clock, wake: wake, report: report)
+    }
+
+    /// The same, of a directory whose lock was taken before; it is closed when this throws.
+    static func open(
+        _ configuration: LogConfiguration, lock: OpenFile?, fileSystem: any FileSystem,
+        clock: LogClock = .system,
+        wake: @escaping @Sendable () -> Void, report: @escaping (LogEvent) -> Void = { _ in }
+    ) throws(LogError) -> Log {
         let log = Log(configuration: configuration, clock: clock, wake: wake, report: report)
         if case .file(let path) = configuration.storage {
             guard configuration.journalSizeBytes >= 1 << 20 else {
                 throw LogError(
                     .invalidConfiguration, "the journal size must be at least 1 MiB (--journal-size 1MiB)")
             }
-            try log.openStore(path, fileSystem)
+            try log.openStore(path, lock, fileSystem)
         }
         return log
     }
 
-    private func openStore(_ path: String, _ fileSystem: any FileSystem) throws(LogError) {
+    private func openStore(
+        _ path: String, _ lock: OpenFile?, _ fileSystem: any FileSystem
+    ) throws(LogError) {
         let began = clock.now()
         let directory = try StoreDirectory.open(
             path, clusterID: configuration.clusterID, newStoreID: configuration.newStoreID,
-            fileSystem: fileSystem)
+            lock: lock, fileSystem: fileSystem)
         do {
             try recover(directory, fileSystem)
         } catch let error as LogError {

@@ -50,6 +50,12 @@ public struct LogConfiguration: Sendable {
     /// number of calls of `poll()` drawn from the seed.
     public var lateAnswerSeed: UInt64?
 
+    /// Whether a name can be a cluster id, which becomes a token, or several, of every subject of the protocol.
+    public static func isClusterID(_ name: String) -> Bool {
+        !name.isEmpty && !name.utf8.contains { $0 <= 0x20 || "*>".utf8.contains($0) }
+            && !name.hasPrefix(".") && !name.hasSuffix(".") && !name.contains("..")
+    }
+
     /// Bytes of sealed blocks that may wait for their segments before publishers are held back.
     var unwrittenLimit: Int { min(48 << 20, max(4 << 20, cacheBytes / 2)) }
 

@@ -87,9 +87,12 @@ struct LogCheckTests {
         disk.close(try disk.open("/data/server.dat", .create))
         #expect(code(disk) == .foreignStore)
         let file = try store(messages: 10)
-        file.disk.flipBit("/data/store", byte: 8, bit: 1)
+        let whole = try #require(file.disk.content("/data/store"))
+        var newer = whole
+        newer[8] = 3
+        file.disk.overwrite("/data/store", with: sealed(newer))
         #expect(code(file.disk) == .newerVersion)
-        file.disk.flipBit("/data/store", byte: 8, bit: 1)
+        file.disk.overwrite("/data/store", with: whole)
         // Nothing says which store it is any more.
         file.disk.flipBit("/data/store", byte: 17, bit: 1)
         for path in file.disk.everything().keys where path.hasPrefix("/data/journal/") {

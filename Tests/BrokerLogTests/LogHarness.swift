@@ -1,8 +1,17 @@
-import BrokerLog
 import Testing
+
+@testable import BrokerLog
 
 /// Bytes of a string.
 func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
+
+/// The file `store` of these bytes, with the checksum that belongs to them.
+func sealed(_ store: [UInt8]) -> [UInt8] {
+    var bytes = Array(store.dropLast(4))
+    let sum = checksum(bytes)
+    for byte in 0..<4 { bytes.append(UInt8(truncatingIfNeeded: sum >> (8 * UInt32(byte)))) }
+    return bytes
+}
 
 /// Text that lz4 cannot shrink.
 func noise(_ count: Int, seed: UInt64) -> String {

@@ -360,6 +360,9 @@ struct RepairTests {
                 _ = try LogRepair.run(directory: "/data", clusterID: "another", fileSystem: disk)
             }
             #expect(other?.code == .otherCluster("test"))
+            #expect(throws: LogError.self, "a sound store is not of another cluster either") {
+                try LogRepair.run(directory: "/data", clusterID: "another", fileSystem: disk)
+            }
             if isMissing {
                 try disk.remove("/data/store")
             } else {
@@ -368,6 +371,12 @@ struct RepairTests {
             let damaged = disk.content("/data/store")
             let dry = try LogRepair.run(directory: "/data", isDryRun: true, fileSystem: disk)
             #expect(dry.plan.steps.contains(.writeStore) && disk.content("/data/store") == damaged)
+            for name in ["", "a b", "x*", ".a", "a..b"] {
+                let refused = #expect(throws: LogError.self) {
+                    try LogRepair.run(directory: "/data", clusterID: name, fileSystem: disk)
+                }
+                #expect(refused?.code == .invalidConfiguration && disk.content("/data/store") == damaged)
+            }
             let outcome = try LogRepair.run(directory: "/data", clusterID: "test", fileSystem: disk)
             #expect(outcome.after?.damage == [] && outcome.after?.clusterID == "test")
             #expect(outcome.setAside.flatMap { disk.content("/data/\($0)/store") } == damaged)
@@ -389,12 +398,15 @@ struct RepairTests {
         for path in file.disk.everything().keys where path.hasSuffix(".checkpoint") {
             file.disk.flipBit(path, byte: 100, bit: 1)
         }
-        let before = file.disk.everything()
-        let error = #expect(throws: LogError.self) {
-            try LogRepair.run(directory: "/data", fileSystem: file.disk)
+        for isStoreMissing in [false, true] {
+            if isStoreMissing { try file.disk.remove("/data/store") }
+            let before = file.disk.everything()
+            let error = #expect(throws: LogError.self) {
+                try LogRepair.run(directory: "/data", clusterID: "test", fileSystem: file.disk)
+            }
+            #expect(error?.description.contains("does not reach back to the beginning") == true)
+            #expect(file.disk.everything() == before)
         }
-        #expect(error?.description.contains("does not reach back to the beginning") == true)
-        #expect(file.disk.everything().filter { !$0.key.contains("/damaged/") } == before)
     }
 
     @Test("a young store whose only checkpoint is damaged is made again from its journal")

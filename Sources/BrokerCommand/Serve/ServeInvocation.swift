@@ -1,4 +1,5 @@
 import Broker
+import BrokerLog
 import Flags
 
 /// What a command line of `serve` asks for.
@@ -200,10 +201,7 @@ extension ServeConfiguration {
 
     private mutating func readStreaming(_ parsed: ParsedFlags, _ flags: ServeFlags) throws(Refusal) {
         let clusterID = parsed[flags.clusterID]
-        // It becomes a token of every subject of the protocol.
-        guard !clusterID.isEmpty, !clusterID.utf8.contains(where: { $0 <= 0x20 || "*>".utf8.contains($0) }),
-            !clusterID.hasPrefix("."), !clusterID.hasSuffix("."), !clusterID.contains("..")
-        else {
+        guard LogConfiguration.isClusterID(clusterID) else {
             throw Refusal(
                 message:
                     "-cid should be a name that can be part of a subject (no blanks, no * and >), got '\(clusterID)'"

@@ -21,9 +21,11 @@ struct RepairCommand: AsyncParsableCommand {
     mutating func run() async throws {
         let outcome = try Self.repair(directory, clusterID: clusterID, isDryRun: dryRun)
         Terminal.out(Self.text(outcome, isDryRun: dryRun))
+        let needsCluster = outcome.plan.steps.contains(.writeStore)
         if dryRun, !outcome.plan.steps.isEmpty {
             throw CommandFailure(
-                "\(directory) is damaged; `broker repair \(directory)` does what is said above")
+                "\(directory) is damaged; `broker repair \(directory)\(needsCluster ? " --cluster-id NAME" : "")` does "
+                    + "what is said above")
         }
     }
 

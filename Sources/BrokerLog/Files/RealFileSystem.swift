@@ -67,8 +67,8 @@ public final class RealFileSystem: FileSystem {
 
     public func writeBack(_ file: OpenFile, at offset: Int, count: Int) throws(FileError) {
         if cbroker_write_back(file.descriptor, Int64(offset), Int64(count)) == 0 { return }
-        // What cannot do that writes when it is synced.
-        if errno == ENOSYS || errno == EINVAL || errno == ESPIPE || errno == EOPNOTSUPP { return }
+        // A kernel that cannot do that writes when it syncs.
+        if errno == ENOSYS { return }
         throw error("sync_file_range", file)
     }
 

@@ -18,7 +18,8 @@ import CBroker
 ///     24       cluster id
 ///      +  u32  CRC32C of all before it
 ///
-/// A reader that finds a version above its own touches nothing.
+/// Magic, version and a checksum at the end are there in every version; a reader that finds a version above its own
+/// touches nothing.
 struct StoreDirectory {
     static let magic: UInt64 = 0x5242_4549_5056_4544
     static let version: UInt32 = 1
@@ -36,8 +37,24 @@ struct StoreDirectory {
     var checkpoints: String { path + "/checkpoints" }
 
     /// Locks the directory, which it creates if absent, and reads or writes its `store` file.
+    ///
+    /// - Parameter lock: the lock, where the caller has taken it; it is closed when this throws.
     static func open(
-        _ path: String, clusterID: String, newStoreID: UInt64?, fileSystem: any FileSystem
+        _ path: String, clusterID: String, newStoreID: UInt64?, lock held: OpenFile? = nil,
+        fileSystem: any FileSystem
+    ) throws(LogError) -> StoreDirectory {
+        var lock = held
+        do throws(LogError) {
+            return try open(path, clusterID, newStoreID, &lock, fileSystem)
+        } catch {
+            if let lock { fileSystem.close(lock) }
+            throw error
+        }
+    }
+
+    private static func open(
+        _ path: String, _ clusterID: String, _ newStoreID: UInt64?, _ held: inout OpenFile?,
+        _ fileSystem: any FileSystem
     ) throws(LogError) -> StoreDirectory {
         do {
             try makePath(path, fileSystem)
@@ -64,27 +81,24 @@ struct StoreDirectory {
         }
         // Nothing is written before the version is known.
         _ = try identity(path, names, fileSystem)
-        let lock = try takeLock(path, fileSystem)
-        do throws(LogError) {
-            if let (storeID, known, damage) = try identity(path, names, fileSystem) {
-                let stored = known ?? clusterID
-                if stored != clusterID {
-                    throw LogError(
-                        .otherCluster(stored),
-                        "the store in \(path) belongs to the cluster id "
-                            + "\"\(stored)\", not \"\(clusterID)\"; start with -cid \(stored) or name another directory"
-                    )
-                }
-                return StoreDirectory(
-                    path: path, storeID: storeID, clusterID: stored, isNew: false, lock: lock, damage: damage)
+        let lock: OpenFile
+        if let held { lock = held } else { lock = try takeLock(path, fileSystem) }
+        held = lock
+        if let (storeID, known, damage) = try identity(path, names, fileSystem) {
+            let stored = known ?? clusterID
+            if stored != clusterID {
+                throw LogError(
+                    .otherCluster(stored),
+                    "the store in \(path) belongs to the cluster id "
+                        + "\"\(stored)\", not \"\(clusterID)\"; start with -cid \(stored) or name another directory"
+                )
             }
-            let storeID = newStoreID ?? fileSystem.randomIdentity()
-            try create(path, names, clusterID, storeID, fileSystem)
-            return StoreDirectory(path: path, storeID: storeID, clusterID: clusterID, isNew: true, lock: lock)
-        } catch {
-            fileSystem.close(lock)
-            throw error
+            return StoreDirectory(
+                path: path, storeID: storeID, clusterID: stored, isNew: false, lock: lock, damage: damage)
         }
+        let storeID = newStoreID ?? fileSystem.randomIdentity()
+        try create(path, names, clusterID, storeID, fileSystem)
+        return StoreDirectory(path: path, storeID: storeID, clusterID: clusterID, isNew: true, lock: lock)
     }
 
     /// Who the store is; nil when there is none yet. Where the file `store` is damaged or missing the journal's files say
@@ -132,7 +146,7 @@ struct StoreDirectory {
         return found.count == 1 ? found.first : nil
     }
 
-    private static func takeLock(_ path: String, _ fileSystem: any FileSystem) throws(LogError) -> OpenFile {
+    static func takeLock(_ path: String, _ fileSystem: any FileSystem) throws(LogError) -> OpenFile {
         do {
             let lock = try fileSystem.open(path + "/lock", .writeOrCreate)
             if try fileSystem.lock(lock) { return lock }
@@ -204,7 +218,10 @@ struct StoreDirectory {
                 error.isUnreadable ? .damaged : .notWritable, "\(path)/store cannot be read (\(error))")
         }
         var reader = ByteReader(bytes)
-        guard reader.integer(UInt64.self) == magic, let found = reader.integer(UInt32.self) else {
+        var end = ByteReader(Array(bytes.suffix(4)))
+        guard reader.integer(UInt64.self) == magic, let found = reader.integer(UInt32.self),
+            end.integer(UInt32.self) == checksum(Array(bytes.dropLast(4)))
+        else {
             throw LogError(
                 .damaged, "\(path)/store is not a file of this broker or is damaged; restore it from a copy")
         }
@@ -215,9 +232,7 @@ struct StoreDirectory {
                     + "versions up to \(version); start the version that wrote it. Nothing was changed")
         }
         guard let length = reader.integer(UInt32.self), let storeID = reader.integer(UInt64.self),
-            let cluster = reader.bytes(Int(length)),
-            reader.integer(UInt32.self) == checksum(Array(bytes.dropLast(4))),
-            reader.remaining == 0
+            let cluster = reader.bytes(Int(length)), reader.remaining == 4
         else { throw LogError(.damaged, "\(path)/store is damaged; restore it from a copy") }
         return (storeID, String(decoding: cluster, as: UTF8.self))
     }

@@ -44,26 +44,39 @@ public enum LogRepair {
             throw LogError(
                 .inUse, "a broker runs on the data directory \(directory); stop it before the repair")
         }
+        if let clusterID { try check(clusterID, before, directory) }
         var outcome = Outcome(
             before: before, plan: plan(for: before, directory: directory, fileSystem: fileSystem))
         guard !outcome.plan.steps.isEmpty, !isDryRun else { return outcome }
-        let cluster = try cluster(of: before, named: clusterID, directory)
+        guard let cluster = before.clusterID ?? clusterID else {
+            throw LogError(
+                .invalidConfiguration,
+                "\(directory)/store is damaged or missing, and nothing else says which cluster the store belongs to: give "
+                    + "the broker's -cid with --cluster-id. Nothing was changed")
+        }
+        // From here to the new checkpoints no broker may start.
+        let lock = try StoreDirectory.takeLock(directory, fileSystem)
+        let repair = Repair(directory: directory, storeID: before.storeID, fileSystem: fileSystem)
+        var isHandedOver = false
         do {
-            let repair = Repair(directory: directory, fileSystem: fileSystem)
             // What hides behind a missing directory shows once it is there.
             if try repair.makeDirectories(outcome.plan) {
                 let found = try LogCheck.run(directory: directory, fileSystem: fileSystem)
                 outcome.plan.add(plan(for: found, directory: directory, fileSystem: fileSystem))
             }
+            try repair.refuseUnknown(outcome.plan)
             outcome.setAside = try repair.setAside(outcome.plan.files)
             if outcome.plan.steps.contains(.writeStore) {
                 try StoreDirectory.writeStore(directory, before.storeID, cluster, fileSystem)
             }
-            try repair.run(outcome.plan, clusterID: cluster)
-        } catch let error as LogError {
-            throw error
+            try repair.removeCheckpoints(outcome.plan)
+            isHandedOver = true
+            try repair.run(outcome.plan, clusterID: cluster, lock: lock)
         } catch {
-            throw LogError(.fileSystem, "the data directory \(directory) cannot be repaired (\(error))")
+            if !isHandedOver { fileSystem.close(lock) }
+            throw error as? LogError
+                ?? LogError(
+                    .fileSystem, "the data directory \(directory) cannot be repaired (\(error))")
         }
         let after = try LogCheck.run(directory: directory, fileSystem: fileSystem)
         outcome.after = after
@@ -76,29 +89,29 @@ public enum LogRepair {
         return outcome
     }
 
-    private static func cluster(
-        of report: LogCheckReport, named clusterID: String?, _ directory: String
-    ) throws(LogError) -> String {
-        guard let stored = report.clusterID else {
-            if let clusterID { return clusterID }
-            throw LogError(
-                .invalidConfiguration,
-                "\(directory)/store is damaged or missing, and nothing else says which cluster the store belongs to: give "
-                    + "the broker's -cid with --cluster-id. Nothing was changed")
-        }
-        if let clusterID, clusterID != stored {
+    /// Refuses a cluster id that is not the store's, or that no broker could be started with.
+    private static func check(
+        _ clusterID: String, _ report: LogCheckReport, _ directory: String
+    ) throws(LogError) {
+        if let stored = report.clusterID, clusterID != stored {
             throw LogError(
                 .otherCluster(stored),
                 "the store in \(directory) belongs to the cluster id \"\(stored)\", not \"\(clusterID)\"; leave "
                     + "--cluster-id away. Nothing was changed")
         }
-        return stored
+        guard LogConfiguration.isClusterID(clusterID) else {
+            throw LogError(
+                .invalidConfiguration,
+                "a cluster id is a name that can be part of a subject (no blanks, no * and >), not \"\(clusterID)\". "
+                    + "Nothing was changed")
+        }
     }
 }
 
 /// One repair.
 private struct Repair {
     let directory: String
+    let storeID: UInt64
     let fileSystem: any FileSystem
 
     /// Copies files, durably, to a new directory below `damaged`; returns its path below the data directory.
@@ -169,12 +182,11 @@ private struct Repair {
     }
 
     /// Does the steps of `plan` behind setting aside.
-    func run(_ plan: RepairPlan, clusterID: String) throws {
-        try removeCheckpoints(plan)
+    func run(_ plan: RepairPlan, clusterID: String, lock: OpenFile) throws {
         var configuration = LogConfiguration(storage: .file(directory: directory))
         configuration.clusterID = clusterID
         configuration.execution = .manual
-        let log = try Log.open(configuration, fileSystem: fileSystem, wake: {})
+        let log = try Log.open(configuration, lock: lock, fileSystem: fileSystem, wake: {})
         do {
             try mend(log, plan)
         } catch {
@@ -183,10 +195,9 @@ private struct Repair {
         }
     }
 
-    private func removeCheckpoints(_ plan: RepairPlan) throws {
-        let broken = plan.steps.compactMap { step -> String? in
-            if case .removeCheckpoint(let file) = step { file } else { nil }
-        }
+    /// Refuses a store of which neither a checkpoint nor the journal's beginning is whole.
+    func refuseUnknown(_ plan: RepairPlan) throws {
+        let broken = brokenCheckpoints(plan)
         let path = directory + "/checkpoints"
         let names = try fileSystem.list(path).filter { $0.hasSuffix(".checkpoint") }
         let isAnyWhole = names.contains { !broken.contains("checkpoints/\($0)") }
@@ -195,17 +206,25 @@ private struct Repair {
                 .damaged,
                 "no checkpoint in \(path) is whole, and the journal does not reach back to the beginning: names "
                     + "and limits of the channels are not known. Restore the newest checkpoint with its tails from a "
-                    + "copy of the directory. Copies of damaged files may have been made, nothing was changed"
-            )
+                    + "copy of the directory. Nothing was changed")
         }
+    }
+
+    func removeCheckpoints(_ plan: RepairPlan) throws {
+        let broken = brokenCheckpoints(plan)
         if broken.isEmpty { return }
         for file in broken { try fileSystem.remove("\(directory)/\(file)") }
-        try fileSystem.syncDirectory(path)
+        try fileSystem.syncDirectory(directory + "/checkpoints")
+    }
+
+    private func brokenCheckpoints(_ plan: RepairPlan) -> [String] {
+        plan.steps.compactMap { step in
+            if case .removeCheckpoint(let file) = step { file } else { nil }
+        }
     }
 
     /// Whether the journal holds everything from the store's first record on.
     private func hasWholeJournal() -> Bool {
-        guard let storeID = try? StoreDirectory.readStore(directory, fileSystem).storeID else { return false }
         var journal = JournalRecovery(
             fileSystem: ReadOnlyFileSystem(fileSystem, readsInUse: true), directory: directory + "/journal",
             storeID: storeID, start: nil, covered: 0, keptFrom: 0)

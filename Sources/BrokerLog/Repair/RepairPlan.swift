@@ -59,9 +59,10 @@ public struct RepairPlan: Equatable, Sendable {
     /// Adds what a later check found.
     mutating func add(_ later: RepairPlan) {
         steps.removeAll { $0 == .makeCheckpoints }
-        steps += later.steps.isEmpty ? [.makeCheckpoints] : later.steps
-        lost += later.lost
-        files += later.files
+        let isDone = steps
+        steps += later.steps.isEmpty ? [.makeCheckpoints] : later.steps.filter { !isDone.contains($0) }
+        lost += later.lost.filter { !lost.contains($0) }
+        files += later.files.filter { !files.contains($0) }
     }
 
     private static let directories = ["journal", "channels", "checkpoints"]
