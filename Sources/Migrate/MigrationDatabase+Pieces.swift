@@ -15,13 +15,12 @@ struct LargeScript: Sendable {
         self.path = path
         var pieces = try ScriptPieces(path)
         var firstLine: [UInt8]?
-        var count = 0
         while let piece = try pieces.next() {
             guard pieces.isPlain, !piece.contains(0) else { return nil }
             firstLine = firstLine ?? Array(piece.prefix { $0 != UInt8(ascii: "\n") })
-            count += 1
         }
-        guard count > 1, let firstLine else { return nil }
+        // One statement may be such that it must not be in a transaction, whatever comments are around it.
+        guard pieces.statementCount > 1, let firstLine else { return nil }
         self.firstLine = firstLine
     }
 }
@@ -44,8 +43,8 @@ extension MigrationDatabase {
             var pieces = try ScriptPieces(script.path)
             if !isInTransaction { try await connection.query("BEGIN") }
             while let piece = try pieces.next() {
-                // The file was changed since it was gone over, or a function has changed how strings are read.
-                guard pieces.isPlain, connection.serverParameter("standard_conforming_strings") == "on" else {
+                // The file was changed since it was gone over, or a statement has changed how the server reads text.
+                guard pieces.isPlain, isTextReadAsUsual else {
                     await rollBack()
                     if isInTransaction { try await bookkeep("BEGIN") }
                     return try await run(whole(), path: script.path, isInTransaction: isInTransaction)
@@ -71,5 +70,11 @@ extension MigrationDatabase {
             }
             throw failure(shifted ?? error, text: text, path: script.path, offset: 0, whole: text)
         }
+    }
+
+    /// The session reads strings and characters as the file was gone over, and as `PostgresConnection` sets it.
+    private var isTextReadAsUsual: Bool {
+        connection.serverParameter("standard_conforming_strings") == "on"
+            && connection.serverParameter("client_encoding") == "UTF8"
     }
 }

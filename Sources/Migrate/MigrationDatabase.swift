@@ -72,8 +72,9 @@ final class MigrationDatabase: Sendable {
     /// The current schema, the name of the database, and what came of the first steps.
     ///
     /// Each statement costs a new session a multiple of the round trip, because the server has nothing cached for it yet.
-    /// So the lock and the look for the table are part of the first one wherever the schema can be guessed; the server
-    /// works a row out from left to right, and looks the table up by the state after the lock was taken.
+    /// So the lock and the look for the table are part of the first one wherever the schema can be guessed. The server works
+    /// a row out from left to right in practice, without a promise: a table that was made meanwhile may go unseen, and
+    /// `CREATE TABLE IF NOT EXISTS` then finds it.
     private static func names(
         _ url: DatabaseURL, _ connection: PostgresConnection, willPrepare: Bool
     ) async throws -> (schema: String?, database: String, opening: Opening?) {

@@ -10,6 +10,8 @@ struct ScriptPieces: ~Copyable {
     /// Whether all statements so far are such that it makes no difference to them whether they come alone, in a
     /// transaction that is open, or with others in one message.
     private(set) var isPlain = true
+    /// How many statements there are in the pieces so far.
+    private(set) var statementCount = 0
 
     /// - Parameter readLength: How much to read at least before a piece is cut off.
     init(_ path: String, readLength: Int = 256 << 10) throws(Directory.Failure) {
@@ -31,6 +33,7 @@ struct ScriptPieces: ~Copyable {
                 if isAtEnd { return nil }
                 continue
             }
+            statementCount += survey.count
             let piece = Array(buffer[..<survey.end])
             buffer.removeFirst(survey.end)
             return piece

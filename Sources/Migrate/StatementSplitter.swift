@@ -5,8 +5,6 @@
 struct StatementSplitter {
     private let text: [UInt8]
     private var index = 0
-    /// Something was met that PostgreSQL may read in another way.
-    private var isUnsure = false
 
     init(_ text: [UInt8]) { self.text = text }
 
@@ -57,7 +55,7 @@ struct StatementSplitter {
         switch byte {
         case UInt8(ascii: "'"): skipString(hasEscapes: false)
         case UInt8(ascii: "\""): skipUntil([UInt8(ascii: "\"")], from: index + 1)
-        case UInt8(ascii: "-") where next == UInt8(ascii: "-"): skipUntil([UInt8(ascii: "\n")], from: index)
+        case UInt8(ascii: "-") where next == UInt8(ascii: "-"): skipLineComment()
         case UInt8(ascii: "/") where next == UInt8(ascii: "*"): skipBlockComment()
         case UInt8(ascii: "$"): skipDollarQuote()
         default:
@@ -80,25 +78,34 @@ struct StatementSplitter {
         index = min(index + end.count, text.count)
     }
 
-    /// A doubled quote ends one string and begins the next, which comes to the same here.
+    /// Goes past a string. Without escapes a doubled quote ends one string and begins the next, which comes to the same.
     private mutating func skipString(hasEscapes: Bool) {
-        index += 1
-        while index < text.count, text[index] != UInt8(ascii: "'") {
-            index += hasEscapes && text[index] == UInt8(ascii: "\\") ? 2 : 1
+        repeat {
+            index += 1
+            while index < text.count, text[index] != UInt8(ascii: "'") {
+                index += hasEscapes && text[index] == UInt8(ascii: "\\") ? 2 : 1
+            }
+            index = min(index + 1, text.count)
+        } while hasEscapes && goOnWithString()
+    }
+
+    /// Whether a string with escapes goes on behind a quote: at a doubled quote, and in the next line, behind comments too
+    /// (4.1.2.2 of the documentation, `quotecontinue` of the server's scan.l). Goes there.
+    private mutating func goOnWithString() -> Bool {
+        let end = index
+        while index < text.count, Self.isBlank(text[index]) || text[index...].starts(with: "--".utf8) {
+            skipElement()
         }
-        index = min(index + 1, text.count)
-        guard hasEscapes else { return }
-        // A string in the next line goes on with this one, and has its escapes (4.1.2.2 of the documentation).
-        var next = index
-        while next < text.count, Self.isBlank(text[next]) { next += 1 }
-        guard text[index..<next].contains(where: { $0 == 10 || $0 == 13 }), next < text.count else { return }
-        if text[next] == UInt8(ascii: "'") {
-            index = next
-            skipString(hasEscapes: true)
-        } else if text[next] == UInt8(ascii: "-") {
-            // It may go on behind a comment too.
-            isUnsure = true
-        }
+        let isContinued =
+            index < text.count && text[index] == UInt8(ascii: "'")
+            && (index == end || text[end..<index].contains(where: Self.isLineEnd))
+        if !isContinued { index = end }
+        return isContinued
+    }
+
+    /// PostgreSQL ends a comment at a carriage return too.
+    private mutating func skipLineComment() {
+        while index < text.count, !Self.isLineEnd(text[index]) { index += 1 }
     }
 
     /// Comments nest in PostgreSQL.
@@ -134,6 +141,10 @@ struct StatementSplitter {
         byte == UInt8(ascii: " ") || (byte >= 9 && byte <= 13)
     }
 
+    private static func isLineEnd(_ byte: UInt8) -> Bool {
+        byte == UInt8(ascii: "\n") || byte == UInt8(ascii: "\r")
+    }
+
     private static func isWordStart(_ byte: UInt8) -> Bool {
         (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20) || byte == UInt8(ascii: "_")
             || byte >= 0x80
@@ -152,19 +163,22 @@ extension StatementSplitter {
         "TRUNCATE",
         "UPDATE", "VALUES", "WITH",
     ]
-    /// What `SET` must not be followed by: it depends on the transaction, or changes how strings are read.
+    /// What `SET` must not be followed by: it depends on the transaction, or changes how the server reads the text that
+    /// follows, which it does once for each message.
     private static let notSet: Set = [
-        "CONSTRAINTS", "LOCAL", "SESSION", "STANDARD_CONFORMING_STRINGS", "TRANSACTION",
+        "BACKSLASH_QUOTE", "CLIENT_ENCODING", "CONSTRAINTS", "LOCAL", "NAMES", "SESSION",
+        "STANDARD_CONFORMING_STRINGS", "TRANSACTION",
     ]
 
     /// Goes over a text that begins with a statement.
     ///
     /// - Parameter isWhole: Nothing comes after the text.
-    /// - Returns: Where the last statement ends of which that is certain, 0 for nowhere; whether all are plain, so far as
-    ///   they are known, and were read with certainty.
-    static func survey(_ text: [UInt8], isWhole: Bool) -> (end: Int, isPlain: Bool) {
+    /// - Returns: Where the last statement ends of which that is certain, 0 for nowhere; how many end by there, not
+    ///   counting those without a word, such as a comment; whether all are plain, so far as they are known.
+    static func survey(_ text: [UInt8], isWhole: Bool) -> (end: Int, count: Int, isPlain: Bool) {
         var splitter = StatementSplitter(text)
         var end = 0
+        var count = 0
         var isPlain = true
         var depth = 0
         var words: [String] = []
@@ -175,6 +189,7 @@ extension StatementSplitter {
             splitter.skipElement()
             if byte == UInt8(ascii: ";"), depth == 0 {
                 isPlain = isPlain && self.isPlain(words)
+                count += words.isEmpty ? 0 : 1
                 words = []
                 end = splitter.index
                 continue
@@ -193,12 +208,12 @@ extension StatementSplitter {
             default: break
             }
         }
-        isPlain = isPlain && !splitter.isUnsure
         if isWhole {
             isPlain = isPlain && self.isPlain(words)
+            count += words.isEmpty ? 0 : 1
             end = text.count
         }
-        return (end, isPlain)
+        return (end, count, isPlain)
     }
 
     private static func isPlain(_ words: [String]) -> Bool {

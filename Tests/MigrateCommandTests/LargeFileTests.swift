@@ -82,6 +82,35 @@ import Testing
         #expect(once == "3000")
     }
 
+    @Test(
+        "text behind a change of its encoding is read as in one message", .timeLimit(.minutes(2)),
+        arguments: [
+            "SET client_encoding = 'LATIN1'", "SET NAMES 'LATIN1'", "SET \"client_encoding\" TO LATIN1",
+            "SELECT set_config('client_encoding', 'LATIN1', false)",
+        ])
+    func encoding(_ statement: String) async throws {
+        let text =
+            "CREATE TABLE t (t text);\n\(Self.filler)\(statement);\n\(Self.filler)INSERT INTO t VALUES ('ä');"
+        let sandbox = try await Sandbox(["1_a.up.sql": text])
+        let ending = try await sandbox.migrate("up")
+        #expect(ending.lineHeads == ["1/u a (DUR)"])
+        let texts = try await sandbox.sql(
+            "SELECT count(*), count(DISTINCT t), min(t), left(max(t), 1) FROM t")
+        #expect(texts == "3001|2|ä|ü")
+    }
+
+    @Test("a single statement is sent alone, whatever comments are behind it")
+    func alone() async throws {
+        let comment = String(repeating: "-- a comment; it's long\n", count: 50_000)
+        let sandbox = try await Sandbox([
+            "1_a.up.sql": "CREATE TABLE t (t text)",
+            "2_b.up.sql": "CREATE INDEX CONCURRENTLY i ON t (t);\n" + comment,
+            "3_c.up.sql": "INSERT INTO t VALUES ('c'); SELECT 1;\n" + comment,
+        ])
+        let ending = try await sandbox.migrate("up")
+        #expect(ending.lineHeads == ["1/u a (DUR)", "2/u b (DUR)", "3/u c (DUR)"])
+    }
+
     @Test("the time for a statement is that of the whole file")
     func timeout() async throws {
         let sandbox = try await Sandbox([

@@ -13,17 +13,22 @@ import Testing
         "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ SELECT 1; SELECT 2; $$;",
         "CREATE FUNCTION g() RETURNS int LANGUAGE sql AS $b_1$ SELECT ';$$;$b$'; $b_1$;",
         "CREATE RULE r AS ON INSERT TO t DO (DELETE FROM t; SELECT 1);", "SELECT 'äöü;', $1, a$b$c;",
-        "SELECT U&'d;\\0061', N';', X'ff';", ";", "\n\n;", "SET search_path = public;", "SELECT E'x' 'y\\';",
+        "SELECT U&'d;\\0061', N';', X'ff';", ";", "\n\n;", "SET search_path = public;",
+        "SELECT E'it''s Bob\\'s; x';", "SELECT E'''\\';', e'a\\\\'';';", "-- it's\rSELECT 1;",
+        "SELECT E'a'\n-- b;'\n'c\\';';", "SELECT E'a' -- b;'\r'c\\';';", "SELECT E'a' - -1;",
+        "SELECT E'x' 'y\\';",
     ]
 
-    private func pieces(_ text: [UInt8], readLength: Int) throws -> (pieces: [[UInt8]], isPlain: Bool) {
+    private func pieces(_ text: [UInt8], readLength: Int) throws -> (
+        pieces: [[UInt8]], isPlain: Bool, count: Int
+    ) {
         let path = NSTemporaryDirectory() + "pieces-" + UUID().uuidString
         try Data(text).write(to: URL(fileURLWithPath: path))
         defer { try? FileManager.default.removeItem(atPath: path) }
         var reader = try ScriptPieces(path, readLength: readLength)
         var pieces: [[UInt8]] = []
         while let piece = try reader.next() { pieces.append(piece) }
-        return (pieces, reader.isPlain)
+        return (pieces, reader.isPlain, reader.statementCount)
     }
 
     @Test("pieces of any length are whole statements, and together the file", arguments: Array(0..<20))
@@ -36,7 +41,7 @@ import Testing
         text += Array("\nSELECT 'the end'".utf8)
         let whole = StatementSplitter.split(text).map { Array(text[$0]) }
         for readLength in 1...120 {
-            let (pieces, isPlain) = try pieces(text, readLength: readLength)
+            let (pieces, isPlain, _) = try pieces(text, readLength: readLength)
             #expect(isPlain)
             #expect(Array(pieces.joined()) == text, "seed \(number + 1), reads of \(readLength)")
             // A rule's actions stand in parentheses, which the splitter at every semicolon does not know.
@@ -45,7 +50,7 @@ import Testing
             }
             #expect(statements == whole, "seed \(number + 1), reads of \(readLength)")
         }
-        let (small, _) = try pieces(text, readLength: 1)
+        let (small, _, _) = try pieces(text, readLength: 1)
         #expect(small.count > 3)
     }
 
@@ -54,7 +59,7 @@ import Testing
     func noEnds() throws {
         for statement in Self.statements.dropLast() where !statement.hasSuffix("\n;") {
             for readLength in 1...statement.utf8.count {
-                let (pieces, _) = try pieces(Array((statement + " ").utf8), readLength: readLength)
+                let (pieces, _, _) = try pieces(Array((statement + " ").utf8), readLength: readLength)
                 #expect(
                     pieces.first == Array(statement.utf8) || pieces.count == 1, "\(statement): \(readLength)")
                 #expect(pieces.count <= 2)
@@ -70,11 +75,27 @@ import Testing
             "set transaction read only;", "SET standard_conforming_strings = off;", "\\i file\n;",
             "DECLARE c CURSOR FOR SELECT 1;",
             "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END;", "-- a\n/* b */ BEGIN;",
-            "SELECT E'a'\n-- b\n'c\\';';", "PREPARE p AS SELECT 1;", "LISTEN a;", "END;", "SELECT 1; COMMIT",
+            "SET client_encoding = 'LATIN1';", "set Names 'LATIN1';", "SET backslash_quote = off;",
+            "-- x\rCOMMIT;", "SELECT E'it''s Bob\\'s'; COMMIT;", "PREPARE p AS SELECT 1;", "LISTEN a;",
+            "END;",
+            "SELECT 1; COMMIT",
         ])
     func notPlain(_ text: String) throws {
-        let (_, isPlain) = try pieces(Array("SELECT 1; \(text) SELECT 2".utf8), readLength: 7)
+        let (_, isPlain, _) = try pieces(Array("SELECT 1; \(text) SELECT 2".utf8), readLength: 7)
         #expect(!isPlain)
+    }
+
+    @Test(
+        "only what has a word counts as a statement",
+        arguments: [
+            ("SELECT 1; -- a", 1), ("/* a */ ; SELECT 1 -- b\n;;\n", 1), ("-- a\n", 0),
+            ("(SELECT 1); VALUES (1)", 2),
+        ])
+    func count(_ text: String, _ count: Int) throws {
+        for readLength in 1...text.utf8.count {
+            let (_, _, found) = try pieces(Array(text.utf8), readLength: readLength)
+            #expect(found == count)
+        }
     }
 }
 
