@@ -18,12 +18,12 @@ public struct DatabaseURL: Sendable {
 
     private static let defaultMaxSize = 10 << 20
 
-    /// Reads a URL.
+    /// What stands before the colon of a database URL; golang-migrate looks for it before it opens the source.
     ///
-    /// - Throws: `MigrationError` in golang-migrate's words, without the password.
-    public init(_ text: String) throws(MigrationError) {
-        // A line feed behind the secret is the commonest mistake with Kubernetes secrets.
-        let trimmed = String(text.trimmingBlanks)
+    /// - Throws: `MigrationError` when there is none.
+    @discardableResult
+    public static func scheme(of text: String) throws(MigrationError) -> String {
+        let trimmed = text.trimmingBlanks
         guard !trimmed.isEmpty else {
             throw MigrationError(
                 .databaseURL, "failed to parse scheme from database URL: URL cannot be empty")
@@ -31,7 +31,16 @@ public struct DatabaseURL: Sendable {
         guard let colon = trimmed.utf8.firstIndex(of: UInt8(ascii: ":")), colon != trimmed.startIndex else {
             throw MigrationError(.databaseURL, "failed to parse scheme from database URL: no scheme")
         }
-        let scheme = trimmed[..<colon]
+        return String(trimmed[..<colon])
+    }
+
+    /// Reads a URL.
+    ///
+    /// - Throws: `MigrationError` in golang-migrate's words, without the password.
+    public init(_ text: String) throws(MigrationError) {
+        // A line feed behind the secret is the commonest mistake with Kubernetes secrets.
+        let trimmed = String(text.trimmingBlanks)
+        let scheme = try Self.scheme(of: trimmed)
         guard scheme == "postgres" || scheme == "postgresql" else {
             throw Self.failure("database driver: unknown driver \(scheme) (forgotten import?)")
         }

@@ -35,18 +35,11 @@ public struct MigrationSource: Sendable {
     ///   - isFromPath: The URL was made from a path: what is no URL is then taken for a path as it stands.
     /// - Throws: `MigrationError` in golang-migrate's words.
     public init(url: String, isFromPath: Bool = false) throws(MigrationError) {
-        guard !url.isEmpty else {
-            throw MigrationError(
-                .source, "failed to parse scheme from source URL: URL cannot be empty",
-                hints: ["Say where the migrations are: -path DIRECTORY"])
-        }
-        guard let colon = url.utf8.firstIndex(of: UInt8(ascii: ":")), colon != url.startIndex else {
-            throw MigrationError(.source, "failed to parse scheme from source URL: no scheme")
-        }
-        guard url[..<colon].lowercased() == "file" else {
+        let scheme = try Self.scheme(of: url)
+        guard scheme.lowercased() == "file" else {
             throw MigrationError(
                 .source,
-                "failed to open source, \"\(url)\": source driver: unknown driver '\(url[..<colon])' (forgotten import?)"
+                "failed to open source, \"\(url)\": source driver: unknown driver '\(scheme)' (forgotten import?)"
             )
         }
         var path: String
@@ -65,6 +58,22 @@ public struct MigrationSource: Sendable {
         } catch {
             throw MigrationError(.source, "failed to open source, \"\(url)\": \(error.message)")
         }
+    }
+
+    /// What stands before the colon of a source URL; golang-migrate looks for it before it looks at the database's.
+    ///
+    /// - Throws: `MigrationError` when there is none.
+    @discardableResult
+    public static func scheme(of url: String) throws(MigrationError) -> String {
+        guard !url.isEmpty else {
+            throw MigrationError(
+                .source, "failed to parse scheme from source URL: URL cannot be empty",
+                hints: ["Say where the migrations are: -path DIRECTORY"])
+        }
+        guard let colon = url.utf8.firstIndex(of: UInt8(ascii: ":")), colon != url.startIndex else {
+            throw MigrationError(.source, "failed to parse scheme from source URL: no scheme")
+        }
+        return String(url[..<colon])
     }
 
     /// Opens a directory.

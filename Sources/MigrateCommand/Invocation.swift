@@ -74,10 +74,14 @@ struct Invocation {
         return source
     }
 
-    /// The URL of the database. A mistake in the source is told first.
+    /// The URL of the database. Mistakes are told in the order of golang-migrate (`specs/migrate.md` 1.4): the scheme of the
+    /// source, that of the database, the source, the database.
     func databaseURL() throws -> DatabaseURL {
+        try MigrationSource.scheme(of: options.sourceURL.text)
+        let text = try options.databaseText()
+        try DatabaseURL.scheme(of: text)
         do {
-            var url = try DatabaseURL(options.databaseText())
+            var url = try DatabaseURL(text)
             url.configuration.startsOnCallersThread = true
             return url
         } catch {

@@ -50,6 +50,30 @@ import Testing
             (["-source", ":x", "up"], 1, "error: failed to parse scheme from source URL: no scheme"),
             (
                 ["-source", "github://x", "up"], 1,
+                "error: failed to parse scheme from database URL: URL cannot be empty"
+            ),
+            (
+                ["-path", "nope", "up"], 1,
+                "error: failed to parse scheme from database URL: URL cannot be empty"
+            ),
+            (
+                ["-path", "nope", "-database", "x", "version"], 1,
+                "error: failed to parse scheme from database URL: no scheme"
+            ),
+            (
+                ["-source", "x", "-database-file", "/nope", "up"], 1,
+                "error: failed to parse scheme from source URL: no scheme"
+            ),
+            (
+                ["-path", "nope", "-database-file", "/nope", "up"], 1,
+                "error: failed to open database: -database-file: open /nope: No such file or directory"
+            ),
+            (
+                ["-path", "nope", "-database", "postgres://u:%/x", "up"], 1,
+                "error: failed to open source, \"file://nope\": open .: no such file or directory"
+            ),
+            (
+                ["-source", "github://x", "-database", "mysql://x", "up"], 1,
                 "error: failed to open source, \"github://x\": source driver: unknown driver 'github' (forgotten import?)"
             ),
             (
