@@ -29,13 +29,15 @@ extension Session {
     {
         AnswerWatch.enter()
         defer { AnswerWatch.leave() }
-        if operation.answersSoon, AnswerWatch.begin() {
+        let isOnPool = AnswerWatch.isOnPool
+        // On another executor only a wait gives a turn to what else its thread does.
+        if operation.answersSoon, isOnPool || !isTurnOver(), AnswerWatch.begin() {
             let outcome =
-                withLock { lockedSubmit(operation, mayWatch: true) }
-                ? await lookForAnswer(to: operation) : nil
+                withLock { lockedSubmit(operation, mayWatch: true, isOnPool: isOnPool) }
+                ? await lookForAnswer(to: operation, isOnPool: isOnPool) : nil
             AnswerWatch.end()
             if let outcome {
-                if isTurnOver() { await Task.yield() }
+                if isOnPool, isTurnOver() { await Task.yield() }
                 return outcome
             }
             return await withCheckedContinuation { wait(for: operation, $0) }
@@ -54,7 +56,7 @@ extension Session {
     }
 
     /// Sends the operation or queues it. True: it was sent, and its caller watches for the answer itself.
-    private func lockedSubmit(_ operation: Operation, mayWatch: Bool) -> Bool {
+    private func lockedSubmit(_ operation: Operation, mayWatch: Bool, isOnPool: Bool = false) -> Bool {
         if operation.cancelReason != nil {
             // Cancelled before it was given to the session.
             operation.isCancelledEarly = true
@@ -70,7 +72,7 @@ extension Session {
             queue.append(operation)
             return false
         }
-        let watches = mayWatch && isQuickAnswerLikely
+        let watches = mayWatch && isQuickAnswerLikely(isOnPool: isOnPool)
         if watches {
             isWatchedByCaller = true
             lockedWatch(reading: false, writing: false)

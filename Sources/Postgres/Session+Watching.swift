@@ -11,6 +11,10 @@ import Synchronization
 // process watch at a time, for a shorter while than one that is alone, so that other tasks get at the threads; one that
 // waited in vain does not do it again until an answer has been quick. What the server answers later, or when it has no
 // processor to itself, comes from the poller, many answers at a time.
+//
+// A task that prefers another executor than the pool may be on an event loop, which looks at its sockets only when it has no
+// task left: `Task.yield` gives them no turn there, only a wait does. Such a caller watches as one among others, and after a
+// turn of answers without a wait it leaves one to the poller.
 extension Session {
     /// How long the caller of one statement watches, in nanoseconds.
     static let watchTime: UInt64 = 500_000
@@ -18,7 +22,8 @@ extension Session {
     static let watchTimeOfNext: UInt64 = 10_000
     /// How long at most.
     static let longestWatchTime: UInt64 = 2_000_000
-    /// How long a caller watches while others wait for answers too, whose tasks need its thread.
+    /// How long a caller watches while others wait for answers too, whose tasks need its thread, or on an executor that is
+    /// not the pool.
     static let watchTimeAmongOthers: UInt64 = 125_000
     /// How long it does so before other tasks have their turn, in nanoseconds.
     private static let sliceTime: UInt64 = 50_000
@@ -26,15 +31,17 @@ extension Session {
     static let turnTime: UInt64 = 1_000_000
 
     /// The last answer came while a caller would have watched for it.
-    var isQuickAnswerLikely: Bool { AnswerWatch.isAlone ? answersSoon : answersAtOnce }
+    func isQuickAnswerLikely(isOnPool: Bool) -> Bool {
+        isOnPool && AnswerWatch.isAlone ? answersSoon : answersAtOnce
+    }
 
     /// The outcome, if the answer comes in time.
     nonisolated(nonsending)
-        func lookForAnswer(to operation: Operation) async -> Operation.Outcome?
+        func lookForAnswer(to operation: Operation, isOnPool: Bool) async -> Operation.Outcome?
     {
         let start = MonotonicClock.now
         while true {
-            let isAlone = AnswerWatch.isAlone
+            let isAlone = isOnPool && AnswerWatch.isAlone
             let sliceEnd = MonotonicClock.now + (isAlone ? Self.sliceTime : Self.watchTimeAmongOthers)
             while MonotonicClock.now < sliceEnd {
                 if let outcome = look(at: operation) { return outcome }
@@ -81,7 +88,8 @@ extension Session {
 
 /// Counts the callers of this process that wait for an answer, and those among them that watch for it themselves.
 enum AnswerWatch {
-    /// How many may watch at a time: each has a thread of the cooperative pool, and while it looks it is that thread.
+    /// How many may watch at a time: while one looks, nothing else runs on its thread, which is one of the cooperative pool or
+    /// of the executor that its task prefers (of an event loop in the services).
     private static let limit = 2
     private static let callers = Atomic<Int>(0)
     private static let watchers = Atomic<Int>(0)
@@ -97,6 +105,9 @@ enum AnswerWatch {
     }
 
     static func end() { watchers.subtract(1, ordering: .relaxed) }
+
+    /// The task that asks runs on the cooperative pool, so far as preferences of tasks decide it.
+    static var isOnPool: Bool { unsafe withUnsafeCurrentTask { unsafe $0?.unownedTaskExecutor == nil } }
 
     /// The only caller is the one that asks.
     static var isAlone: Bool { callers.load(ordering: .relaxed) == 1 }

@@ -1,3 +1,4 @@
+import Dispatch
 import Glibc
 import Postgres
 import Synchronization
@@ -9,10 +10,12 @@ import Testing
     }
 
     @Test(
-        "tasks whose answers come before they had to wait let others have their turn", .timeLimit(.minutes(2))
+        "more tasks than there are threads, which query without a pause, all come to their answers",
+        .timeLimit(.minutes(2))
     )
-    func turns() async throws {
-        // More than there are threads: each task goes on until all have had answers.
+    func allAreAnswered() async throws {
+        // Each task goes on until all have had answers. (That they hand over their threads after a millisecond is not seen
+        // here: now and then an answer is slow and has to be waited for, which hands over as well.)
         let count = 2 * sysconf(Int32(_SC_NPROCESSORS_ONLN)) + 2
         let answered = Answered()
         try await withThrowingTaskGroup { group in
@@ -28,6 +31,56 @@ import Testing
                 }
             }
             try await group.waitForAll()
+        }
+    }
+
+    @Test(
+        "a caller on an event loop waits now and then, so that the loop comes to its sockets, and does not yield",
+        .timeLimit(.minutes(2)))
+    func eventLoop() async throws {
+        let loop = LoopExecutor()
+        try await withConnection { connection in
+            try await withTaskExecutorPreference(loop) {
+                loop.counts.withLock { $0 = .init(pending: $0.pending, thread: $0.thread) }
+                var statements = 0
+                while statements < 500 || loop.counts.withLock({ $0.turns == 0 }) {
+                    try await connection.query("SELECT 1")
+                    statements += 1
+                }
+            }
+        }
+        #expect(loop.counts.withLock { $0.yields } == 0)
+    }
+}
+
+/// Runs tasks as an event loop does, and counts how often it would have looked at its sockets: when no task was left.
+private final class LoopExecutor: TaskExecutor {
+    struct Counts {
+        var pending = 0
+        /// The thread that runs a task now.
+        var thread: pthread_t?
+        var turns = 0
+        /// Tasks that stood in line again at once.
+        var yields = 0
+    }
+
+    let counts = Mutex(Counts())
+    private let queue = DispatchQueue(label: "loop")
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        counts.withLock {
+            $0.pending += 1
+            if $0.thread == pthread_self() { $0.yields += 1 }
+        }
+        queue.async { [self] in
+            counts.withLock { $0.thread = pthread_self() }
+            unsafe job.runSynchronously(on: asUnownedTaskExecutor())
+            counts.withLock {
+                $0.thread = nil
+                $0.pending -= 1
+                if $0.pending == 0 { $0.turns += 1 }
+            }
         }
     }
 }
