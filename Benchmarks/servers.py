@@ -106,7 +106,7 @@ class Broker(Server):
 
     def command(self):
         return [self.program, "-p", str(self.port), "-a", "127.0.0.1", "-m", str(self.monitoring_port), "-cid", "bench",
-                "-st", self.store, "-dir", self.directory, "-mc", "0", "-mm", "0", "-mb", "0", "-hbi", "10m",
+                "-st", self.store, "-dir", self.directory, "-mc", "0", "-mm", "0", "-mb", "0", "-hbi", "24h",
                 *self.flags]
 
     def syncs(self):
