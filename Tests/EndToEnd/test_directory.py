@@ -18,6 +18,16 @@ def directory(tmp_path):
     return str(tmp_path / "data")
 
 
+def crc32c(data):
+    """CRC-32C (Castagnoli), bit by bit."""
+    value = 0xFFFFFFFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+    return value ^ 0xFFFFFFFF
+
+
 def refused(directory, *flags, **options):
     """Starts a broker that must not start; returns its log."""
     broker = BrokerProcess(*flags, store="file", directory=directory, wait=False, **options)
@@ -161,11 +171,13 @@ def test_a_second_broker_on_the_directory_is_refused_and_the_first_goes_on(direc
 
 def test_a_newer_version_is_refused_untouched(directory):
     filled(directory, count=5)
-    # `store`: magic (8 bytes), format version (u32, little endian), …
+    # `store`: magic (8 bytes), format version (u32, little endian), …, CRC-32C (u32) of all before it.
     path = os.path.join(directory, "store")
     with open(path, "rb") as file:
-        assert file.read()[8:12] == b"\1\0\0\0"
-    patch(path, 8, b"\x63\0\0\0")
+        store = file.read()
+    assert store[8:12] == b"\1\0\0\0" and store[-4:] == crc32c(store[:-4]).to_bytes(4, "little")
+    newer = store[:8] + b"\x63\0\0\0" + store[12:-4]
+    patch(path, 0, newer + crc32c(newer).to_bytes(4, "little"))
     before = contents(directory)
     log = refused(directory)
     assert "99" in log and "version" in log, log
