@@ -68,6 +68,10 @@ class Program:
         with open(path) as file:
             return [tuple(map(int, line.split())) for line in file]
 
+    def is_done(self):
+        """Whether a publisher knows the fate of everything that it published."""
+        return self.last.startswith("finished") or self.process.poll() is not None
+
     def end(self):
         if self.process.poll() is None:
             self.process.stdin.close()

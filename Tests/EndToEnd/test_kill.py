@@ -38,7 +38,7 @@ def test_nothing_acknowledged_is_lost_when_the_broker_is_killed(tmp_path, channe
             for number in range(ROUNDS):
                 # Kill at a random point of this round's share of the acks, while publishes are on their way.
                 goal = int(each * (number + chance.random()) / ROUNDS)
-                senders[0].wait(lambda program: program.acked() >= goal or program.process.poll() is not None,
+                senders[0].wait(lambda program: program.acked() >= goal or program.is_done(),
                                 f"{goal} acks before kill {number + 1}")
                 broker.restart(hard=True)
             for sender in senders:

@@ -27,7 +27,7 @@ def test_nothing_acknowledged_is_lost_when_the_power_is_cut(tmp_path):
         try:
             for number in range(CUTS):
                 goal = int(MESSAGES * (number + chance.random()) / CUTS)
-                sender.wait(lambda program: program.acked() >= goal or program.process.poll() is not None,
+                sender.wait(lambda program: program.acked() >= goal or program.is_done(),
                             f"{goal} acks before cut {number + 1}")
                 # Clients that come and go meanwhile.
                 with StreamingClient(broker, f"visitor-{number}") as client:
