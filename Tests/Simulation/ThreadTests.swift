@@ -33,7 +33,9 @@ struct ThreadTests {
     func slowSyncs() throws {
         var total = Tally()
         var slowed = 0
+        var runs = 0
         for seed in Seeds.dealt(0, of: 1, share: 0.02) {
+            runs += 1
             let run = try Simulation(seed: seed) { $0.execution = .threads }
             do {
                 for round in 0..<3 {
@@ -53,8 +55,8 @@ struct ThreadTests {
             }
             total.add(run)
         }
-        // How many syncs a run comes to is up to the machine.
-        #expect(slowed > 20)
+        // How many syncs a run comes to is up to the machine: 50 to 80 each.
+        #expect(slowed > 20 * runs && slowed > 0)
         total.say("slow syncs (\(slowed))")
     }
 
