@@ -130,9 +130,12 @@ static void publish(char **words) {
     fflush(stdout);
     // Whoever finishes before the last kill would lose the request to close with the broker.
     while (getchar() != EOF) continue;
-    // A connection that is away just then, with much to send, cannot ask; heartbeats tell the broker.
-    natsStatus closed = stanConnection_Close(sc);
-    if (closed != NATS_INSUFFICIENT_BUFFER) OK(closed);
+    // A connection that is away just then could not ask: not before the broker answered on it.
+    natsConnection *nats = NULL;
+    OK(stanConnection_GetNATSConnection(sc, &nats));
+    while (natsConnection_FlushTimeout(nats, 1000) != NATS_OK) nanosleep(&pause, NULL);
+    stanConnection_ReleaseNATSConnection(sc);
+    OK(stanConnection_Close(sc));
     stanConnection_Destroy(sc);
 }
 
