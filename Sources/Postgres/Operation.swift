@@ -40,11 +40,13 @@ final class Operation: @unchecked Sendable {
     enum Resumption {
         case outcome(Outcome, CheckedContinuation<Outcome, Never>)
         case rows(Rows, CheckedContinuation<Rows, Never>)
+        case opening(Result<Void, any Error>, CheckedContinuation<Void, any Error>)
 
         func callAsFunction() {
             switch self {
             case .outcome(let outcome, let continuation): continuation.resume(returning: outcome)
             case .rows(let rows, let continuation): continuation.resume(returning: rows)
+            case .opening(let result, let continuation): continuation.resume(with: result)
             }
         }
     }

@@ -116,8 +116,13 @@ extension Session {
         if let openTimer { poller.callOff(openTimer) }
         openTimer = nil
         lockedWatch(reading: true, writing: false)
-        opening?.resume()
-        opening = nil
+        lockedEndOpening(.success(()))
+    }
+
+    func lockedEndOpening(_ result: Result<Void, any Error>) {
+        guard let opening else { return }
+        self.opening = nil
+        resumptions.append(.opening(result, opening))
     }
 
     /// Called by libpq inside one of our calls, so under the lock.

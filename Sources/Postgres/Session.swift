@@ -51,7 +51,8 @@ import Synchronization
 
     /// Reports that arrived while the lock was held; told when it is free.
     var notices: [PostgresServerError] = []
-    /// Callers whose operation ended while the lock was held; resumed when it is free, for they soon want it themselves.
+    /// Callers whose operation ended while the lock was held; resumed when it is free. They soon want it themselves, and a
+    /// resumption waits for the handler of a cancellation of the same task, which waits for the lock.
     var resumptions: [Operation.Resumption] = []
     var listeners: [UInt64: Listener] = [:]
     var lastListener: UInt64 = 0
@@ -106,8 +107,7 @@ import Synchronization
             unsafe self.pg = nil
         }
         poller.remove(id)
-        opening?.resume(throwing: reason)
-        opening = nil
+        lockedEndOpening(.failure(reason))
         if let operation = current {
             current = nil
             // What the server had said to the end stays true.
