@@ -40,12 +40,14 @@ final class Operation: @unchecked Sendable {
     enum Resumption {
         case outcome(Outcome, CheckedContinuation<Outcome, Never>)
         case rows(Rows, CheckedContinuation<Rows, Never>)
+        case notification(Listener.Next, CheckedContinuation<Listener.Next, Never>)
         case opening(Result<Void, any Error>, CheckedContinuation<Void, any Error>)
 
         func callAsFunction() {
             switch self {
             case .outcome(let outcome, let continuation): continuation.resume(returning: outcome)
             case .rows(let rows, let continuation): continuation.resume(returning: rows)
+            case .notification(let next, let continuation): continuation.resume(returning: next)
             case .opening(let result, let continuation): continuation.resume(with: result)
             }
         }

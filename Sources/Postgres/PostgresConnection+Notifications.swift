@@ -23,9 +23,9 @@ extension PostgresConnection {
             do body: nonisolated(nonsending) (PostgresNotifications) async throws -> Value
         ) async throws -> Value
     {
-        let (stream, continuation) = PostgresNotifications.makeStream(
-            bufferingPolicy: .bufferingOldest(Self.notificationLimit))
-        let id = session.addListener(Listener(channels: Set(channels), continuation: continuation))
+        let session = session
+        let id = session.addListener(to: Set(channels))
+        let stream = PostgresNotifications { try await session.nextNotification(id) }
         do {
             for channel in channels { try await query("LISTEN \(identifier: channel)") }
             let value = try await body(stream)

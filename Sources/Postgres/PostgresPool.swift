@@ -273,18 +273,19 @@ public final class PostgresPool: Sendable {
 
     /// Ends a loan: the permit goes to the next in line.
     private func giveBack(_ entry: Idle?) {
-        let (next, finished, isPruneNeeded) = state.withLock {
-            state -> (Waiter?, [CheckedContinuation<Void, Never>], Bool) in
+        let (next, finished, isPruneNeeded, isClosed) = state.withLock {
+            state -> (Waiter?, [CheckedContinuation<Void, Never>], Bool, Bool) in
             if let entry, !state.isClosed { state.idle.append(entry) }
-            if !state.waiters.isEmpty { return (state.waiters.removeFirst(), [], false) }
+            if !state.waiters.isEmpty { return (state.waiters.removeFirst(), [], false, state.isClosed) }
             state.lent -= 1
             let isPruneNeeded = !state.isPruning && !state.idle.isEmpty
             if isPruneNeeded { state.isPruning = true }
-            guard state.isClosed, state.lent == 0 else { return (nil, [], isPruneNeeded) }
+            guard state.isClosed, state.lent == 0 else { return (nil, [], isPruneNeeded, state.isClosed) }
             defer { state.closing = [] }
-            return (nil, state.closing, isPruneNeeded)
+            return (nil, state.closing, isPruneNeeded, true)
         }
-        if state.withLock({ $0.isClosed }) { entry?.connection.close() }
+        // As it was when the entry came back: one that was kept may be lent again by now.
+        if isClosed { entry?.connection.close() }
         next?.continuation.resume()
         for continuation in finished { continuation.resume() }
         if isPruneNeeded { schedulePruning() }

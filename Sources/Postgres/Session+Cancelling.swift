@@ -45,12 +45,26 @@ extension Session {
     private func lockedRequestCancel(_ operation: Operation) {
         guard let cancelHandle else { return }
         cancelsInFlight += 1
-        BlockingCalls.shared.run {
-            cancelHandle.cancel()
+        BlockingCalls.cancellations.run {
+            if self.isUnderWay(operation) { cancelHandle.cancel() }
             self.cancelReturned()
         }
-        graceTimer = poller.schedule(at: MonotonicClock.after(Self.cancelGrace)) { [weak self] in
-            self?.close(
+        graceTimer = poller.schedule(at: MonotonicClock.after(Self.cancelGrace)) {
+            [weak self, weak operation] in
+            guard let operation else { return }
+            self?.giveUp(operation)
+        }
+    }
+
+    private func isUnderWay(_ operation: Operation) -> Bool {
+        lock.withLock { _ in phase == .open && operation === current && !operation.hasEnded }
+    }
+
+    private func giveUp(_ operation: Operation) {
+        withLock {
+            // The next statement must not pay for one that ended as its time did.
+            guard operation === current else { return }
+            lockedClose(
                 PostgresError(
                     .connectionLost, "the server did not end a cancelled statement within \(Self.cancelGrace)"
                 ))

@@ -12,9 +12,23 @@ extension Session {
                 session.beginOpening(continuation)
             }
         } onCancel: {
-            session.close(PostgresError(.connectionLost, "connecting was called off"))
+            session.callOffOpening()
         }
         return session
+    }
+
+    private func callOffOpening() {
+        withLock {
+            lockedEndOpening(.failure(CancellationError()))
+            lockedClose(PostgresError(.connectionLost, "connecting was called off"))
+        }
+    }
+
+    private func failOpening(_ error: PostgresError) {
+        withLock {
+            guard phase == .starting || phase == .connecting else { return }
+            lockedClose(error)
+        }
     }
 
     private func beginOpening(_ continuation: CheckedContinuation<Void, any Error>) {
@@ -27,7 +41,7 @@ extension Session {
             opening = continuation
             if let timeout = configuration.connectTimeout {
                 openTimer = poller.schedule(at: MonotonicClock.after(timeout)) { [weak self] in
-                    self?.close(
+                    self?.failOpening(
                         PostgresError(
                             .connectionFailed(.timedOut),
                             "no answer from the server within \(timeout): timeout"))
@@ -39,12 +53,14 @@ extension Session {
         if configuration.startsOnCallersThread, !HostNames.mustLookUp(configuration.parameters) {
             start()
         } else {
-            BlockingCalls.shared.run { self.start() }
+            BlockingCalls.openings.run { self.start() }
         }
     }
 
     /// On a thread for blocking calls, or the caller's: looks names up and prepares the connection.
     private func start() {
+        // Out of time while it waited for a thread: what is looked up now would keep others waiting.
+        guard lock.withLock({ _ in phase == .starting }) else { return }
         var parameters = configuration.parameters
         // Kerberos may call its servers while it blocks, and costs milliseconds to load: only on request.
         if parameters["gssencmode"] == nil { parameters["gssencmode"] = "disable" }
@@ -138,7 +154,7 @@ extension Session {
         notice.hint = field("H")
         notice.context = field("W")
         // A server that talks without end must not fill our memory between two unlocks.
-        if notices.count < 10_000 { notices.append(notice) }
+        if reports.count < 10_000 { reports.append(.notice(notice)) }
     }
 }
 

@@ -5,12 +5,15 @@ extension Session {
     /// Rows that a stream holds before the socket is left alone; reading goes on when the consumer took them.
     static let streamRows = 512
 
+    /// libpq has given the connection up: the peer is gone, or talks nonsense, which shows only as it is parsed.
+    private var isLost: Bool { unsafe phase == .open && PQstatus(pg) == CONNECTION_BAD }
+
     func lockedReceive() {
         guard unsafe PQconsumeInput(pg) == 1 else { return lockedLose() }
         lockedTakeNotifications()
         lockedFlush()
         lockedPump()
-        if phase == .open, unsafe PQstatus(pg) == CONNECTION_BAD { lockedLose() }
+        if isLost { lockedLose() }
     }
 
     /// Takes every result that has arrived in full. A stream's consumer gets the rows together: waking it up for each
@@ -18,6 +21,7 @@ extension Session {
     func lockedPump() {
         defer { if let current, current.mode == .stream { lockedOfferRows(current) } }
         while phase == .open, let operation = current, !operation.hasEnded, !operation.isPaused {
+            if isLost { return lockedLose() }
             if operation.isCopyingOut, !lockedDropCopiedRows(operation) { return }
             if unsafe PQisBusy(pg) == 1 { return }
             if let result = unsafe PQgetResult(pg) {
@@ -147,8 +151,7 @@ extension Session {
                 left -= 1
             }
         }
-        configuration.logger?.warning(
-            "connection to PostgreSQL lost", metadata: ["reason": "\(firstLine(text))"])
+        reports.append(.lost(firstLine(text)))
         lockedClose(PostgresError(.connectionLost, firstLine(text)))
     }
 

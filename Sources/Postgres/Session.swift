@@ -17,6 +17,12 @@ import Synchronization
         case closed
     }
 
+    enum Report {
+        case notice(PostgresServerError)
+        /// The connection ended, for a reason in libpq's words.
+        case lost(String)
+    }
+
     let lock = Mutex<Void>(())
     let configuration: PostgresConfiguration
     let poller = Poller.shared
@@ -49,8 +55,8 @@ import Synchronization
     var cancelsInFlight = 0
     var graceTimer: UInt64?
 
-    /// Reports that arrived while the lock was held; told when it is free.
-    var notices: [PostgresServerError] = []
+    /// What came up for the log while the lock was held; told when it is free.
+    var reports: [Report] = []
     /// Callers whose operation ended while the lock was held; resumed when it is free. They soon want it themselves, and a
     /// resumption waits for the handler of a cancellation of the same task, which waits for the lock.
     var resumptions: [Operation.Resumption] = []
@@ -64,25 +70,27 @@ import Synchronization
 
     var isOpen: Bool { lock.withLock { _ in phase == .open } }
 
-    /// Runs `body` under the lock, then tells the notices that came up and resumes those whose operation ended.
+    /// Runs `body` under the lock, then tells the reports that came up and resumes those whose operation ended.
     func withLock<Value>(_ body: () -> Value) -> Value {
-        let (value, notices, resumptions) = lock.withLock { _ in
+        let (value, reports, resumptions) = lock.withLock { _ in
             let value = body()
             defer {
-                self.notices = []
+                self.reports = []
                 self.resumptions = []
             }
-            return (value, self.notices, self.resumptions)
+            return (value, self.reports, self.resumptions)
         }
-        for notice in notices { tell(notice) }
+        for report in reports { tell(report) }
         for resumption in resumptions { resumption() }
         return value
     }
 
-    private func tell(_ notice: PostgresServerError) {
-        if let onNotice = configuration.onNotice {
-            onNotice(notice)
-        } else {
+    private func tell(_ report: Report) {
+        switch report {
+        case .lost(let reason):
+            configuration.logger?.warning("connection to PostgreSQL lost", metadata: ["reason": "\(reason)"])
+        case .notice(let notice):
+            if let onNotice = configuration.onNotice { return onNotice(notice) }
             configuration.logger?.log(
                 level: notice.severity == "WARNING" ? .warning : .debug, "notice from PostgreSQL",
                 metadata: ["message": "\(notice.message)", "sqlstate": "\(notice.sqlState)"])
@@ -119,8 +127,8 @@ import Synchronization
             lockedComplete(operation)
         }
         queue = []
-        for listener in listeners.values { listener.continuation.finish(throwing: reason) }
-        listeners = [:]
+        // They stay to be asked for what has arrived before.
+        resumptions += listeners.values.compactMap { $0.finish(.failure(reason)) }
     }
 
     // MARK: The poller
@@ -139,6 +147,8 @@ import Synchronization
     func lockedWatch(reading: Bool, writing: Bool) {
         guard let pg = unsafe pg else { return }
         let socket = unsafe PQsocket(pg)
+        // Closed by libpq, which could make no sense of the server: whoever reads next loses the connection.
+        guard socket >= 0 else { return }
         if watched == socket {
             poller.rewatch(socket, reading: reading, writing: writing, id: id)
         } else {

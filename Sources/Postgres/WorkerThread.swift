@@ -39,9 +39,12 @@ enum WorkerThread {
 /// The threads for the calls of libpq that block whatever one does: name look-up, reading certificates and password
 /// files, and sending a request to cancel.
 ///
-/// Started on demand, at most four: a look-up that hangs must not hold up a cancellation.
+/// Started on demand, at most four of each kind: look-ups that hang must not hold up a cancellation.
 final class BlockingCalls: Sendable {
-    static let shared = BlockingCalls()
+    /// Look-ups and the begin of connecting.
+    static let openings = BlockingCalls()
+    /// Requests to cancel.
+    static let cancellations = BlockingCalls()
 
     private struct State: Sendable {
         var queue: [@Sendable () -> Void] = []

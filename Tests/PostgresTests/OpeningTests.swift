@@ -12,7 +12,8 @@ struct OpeningTests {
         let clock = ContinuousClock()
         let began = clock.now
         try await PostgresConnection.open(configuration).close()
-        let whole = clock.now - began
+        // One that waited for other tests says nothing about the others.
+        let whole = min(clock.now - began, .milliseconds(10))
         for round in 0..<400 {
             let opening = Task.detached { try await PostgresConnection.open(configuration) }
             // Around the end of an opening, as long as the first took and some more.

@@ -1,0 +1,53 @@
+import Foundation
+import Glibc
+
+/// A server that lets one client in, waits for its first statement, and answers with given bytes.
+final class NonsenseServer {
+    let port: Int
+    private let listening: Int32
+    private let thread: Thread
+    private let ended = DispatchSemaphore(value: 0)
+
+    init(answer: [UInt8]) {
+        let listening = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let isBound = unsafe withUnsafeMutablePointer(to: &address) {
+            unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                unsafe bind(listening, $0, length) == 0 && listen(listening, 1) == 0
+                    && getsockname(listening, $0, &length) == 0
+            }
+        }
+        precondition(isBound, "there is a free port on the loopback")
+        port = Int(UInt16(bigEndian: address.sin_port))
+        self.listening = listening
+        let ended = ended
+        thread = Thread {
+            defer { ended.signal() }
+            let client = accept(listening, nil, nil)
+            guard client >= 0 else { return }
+            defer { close(client) }
+            var buffer = [UInt8](repeating: 0, count: 65_536)
+            // Whatever the client says is its start, and then its statement: each comes in one piece on the loopback.
+            guard unsafe recv(client, &buffer, buffer.count, 0) > 0 else { return }
+            let welcome: [UInt8] =
+                [UInt8(ascii: "R"), 0, 0, 0, 8, 0, 0, 0, 0]
+                + [UInt8(ascii: "K"), 0, 0, 0, 12, 0, 0, 0, 1, 0, 0, 0, 1]
+                + [UInt8(ascii: "Z"), 0, 0, 0, 5, UInt8(ascii: "I")]
+            unsafe send(client, welcome, welcome.count, Int32(MSG_NOSIGNAL))
+            guard unsafe recv(client, &buffer, buffer.count, 0) > 0 else { return }
+            unsafe send(client, answer, answer.count, Int32(MSG_NOSIGNAL))
+            while unsafe recv(client, &buffer, buffer.count, 0) > 0 {}
+        }
+        thread.start()
+    }
+
+    /// Ends the server; waits for its thread.
+    func stop() {
+        shutdown(listening, Int32(SHUT_RDWR))
+        ended.wait()
+        close(listening)
+    }
+}
