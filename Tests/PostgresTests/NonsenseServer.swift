@@ -1,14 +1,23 @@
 import Foundation
 import Glibc
+import Synchronization
 
-/// A server that lets one client in, waits for its first statement, and answers with given bytes.
+/// A server that lets one client in, waits for its first statement, and answers with given bytes; or lets nobody in.
 final class NonsenseServer {
     let port: Int
     private let listening: Int32
     private let thread: Thread
     private let ended = DispatchSemaphore(value: 0)
+    private let met = Flag()
 
-    init(answer: [UInt8]) {
+    private final class Flag: Sendable {
+        let isSet = Atomic<Bool>(false)
+    }
+
+    /// A client has said something.
+    var hasMetClient: Bool { met.isSet.load(ordering: .acquiring) }
+
+    init(answer: [UInt8], welcomes: Bool = true) {
         let listening = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
@@ -24,6 +33,7 @@ final class NonsenseServer {
         port = Int(UInt16(bigEndian: address.sin_port))
         self.listening = listening
         let ended = ended
+        let met = met
         thread = Thread {
             defer { ended.signal() }
             let client = accept(listening, nil, nil)
@@ -32,11 +42,12 @@ final class NonsenseServer {
             var buffer = [UInt8](repeating: 0, count: 65_536)
             // Whatever the client says is its start, and then its statement: each comes in one piece on the loopback.
             guard unsafe recv(client, &buffer, buffer.count, 0) > 0 else { return }
+            met.isSet.store(true, ordering: .releasing)
             let welcome: [UInt8] =
                 [UInt8(ascii: "R"), 0, 0, 0, 8, 0, 0, 0, 0]
                 + [UInt8(ascii: "K"), 0, 0, 0, 12, 0, 0, 0, 1, 0, 0, 0, 1]
                 + [UInt8(ascii: "Z"), 0, 0, 0, 5, UInt8(ascii: "I")]
-            unsafe send(client, welcome, welcome.count, Int32(MSG_NOSIGNAL))
+            if welcomes { unsafe send(client, welcome, welcome.count, Int32(MSG_NOSIGNAL)) }
             guard unsafe recv(client, &buffer, buffer.count, 0) > 0 else { return }
             unsafe send(client, answer, answer.count, Int32(MSG_NOSIGNAL))
             while unsafe recv(client, &buffer, buffer.count, 0) > 0 {}
