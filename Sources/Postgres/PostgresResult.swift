@@ -20,9 +20,11 @@ import CLibPQ
         unsafe PQgetisnull(pointer, Int32(row), Int32(column)) != 0
     }
 
-    func withBytes<Value>(row: Int, column: Int, _ body: (UnsafeRawBufferPointer) -> Value) -> Value {
+    func withBytes<Value>(
+        row: Int, column: Int, _ body: (UnsafeRawBufferPointer) throws -> Value
+    ) rethrows -> Value {
         let length = unsafe Int(PQgetlength(pointer, Int32(row), Int32(column)))
-        return unsafe body(
+        return try unsafe body(
             UnsafeRawBufferPointer(start: PQgetvalue(pointer, Int32(row), Int32(column)), count: length))
     }
 }
@@ -91,6 +93,21 @@ public struct PostgresResult: Sendable {
     /// How many rows the command inserted, changed, deleted or selected; 0 where the tag has no number.
     public var affectedRows: Int {
         commandTag.split(separator: " ").last.flatMap { Int($0) } ?? 0
+    }
+}
+
+extension PostgresResult {
+    /// The bytes of a value in the text form of its type, valid during the call; `nil` for NULL. For lists: without a
+    /// `PostgresRow` and a `PostgresCell` in between.
+    ///
+    /// - Precondition: There are such a row and such a column.
+    public func withBytes<Value>(
+        row: Int, column: Int, _ body: (UnsafeRawBufferPointer) throws -> Value
+    ) rethrows -> Value? {
+        precondition(
+            row >= 0 && row < count && column >= 0 && column < columns.count, "no such row or column")
+        if storage.isNull(row: row, column: column) { return nil }
+        return try unsafe storage.withBytes(row: row, column: column, body)
     }
 }
 

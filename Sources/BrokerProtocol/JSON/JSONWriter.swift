@@ -100,6 +100,12 @@ public struct JSONWriter: Sendable {
         append(value)
     }
 
+    /// An element that is `null`.
+    public mutating func nullElement() {
+        begin(nil)
+        bytes.append(contentsOf: "null".utf8)
+    }
+
     /// An integer element.
     public mutating func element(_ value: some BinaryInteger) {
         begin(nil)
@@ -154,8 +160,7 @@ public struct JSONWriter: Sendable {
 
     /// Writes a text that needs no escapes, as nearly all do; false, and nothing is written, when it needs some.
     private mutating func appendPlain(_ text: UnsafeRawBufferPointer) -> Bool {
-        // Counted to the end, which the compiler does many bytes at a time.
-        guard unsafe text.count(where: { !Self.isPlain($0) }) == 0 else { return false }
+        guard unsafe Self.isPlain(text) else { return false }
         bytes.append(UInt8(ascii: "\""))
         unsafe bytes.append(contentsOf: text)
         bytes.append(UInt8(ascii: "\""))
@@ -180,6 +185,12 @@ public struct JSONWriter: Sendable {
             default: bytes.append(contentsOf: UTF8.encode(scalar).map { Array($0) } ?? [])
             }
         }
+    }
+
+    /// Whether a text is written as it is: ASCII characters that need no escapes.
+    package static func isPlain(_ text: UnsafeRawBufferPointer) -> Bool {
+        // Counted to the end, which the compiler does many bytes at a time.
+        unsafe text.count(where: { !isPlain($0) }) == 0
     }
 
     /// Whether a byte is written as it is: an ASCII character that needs no escape.

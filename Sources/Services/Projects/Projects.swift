@@ -35,7 +35,7 @@ public struct Projects: BackendService {
 
     private func addProjectRoutes(to router: ServiceRouter, at path: String) {
         router.get(path, for: .registeredUser) { call in
-            try .ok(await projects.list(for: call.userID), Project.writeFields)
+            try .ok(await projects.list(for: call.userID), as: Project.list)
         }
         router.post(path, for: .registeredUser) { call in
             .created(try await projects.create(call.body(), by: call.source))

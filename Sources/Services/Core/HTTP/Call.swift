@@ -102,21 +102,11 @@ public struct Reply: Sendable {
     /// 200 with an array.
     public static func ok(_ values: [some JSONRepresentable]) -> Reply { Reply(.ok, body: values.jsonBytes) }
 
-    /// 200 with an array of objects, one a row, whose members `writeFields` writes.
+    /// 200 with an array of objects, one a row.
     ///
-    /// - Throws: What `writeFields` throws.
-    public static func ok(
-        _ rows: PostgresResult, _ writeFields: (PostgresRow, inout JSONWriter) throws -> Void
-    ) rethrows -> Reply {
-        var json = JSONWriter()
-        json.beginArray()
-        for row in rows {
-            json.beginObject()
-            try writeFields(row, &json)
-            json.endObject()
-        }
-        json.endArray()
-        return Reply(.ok, body: json.bytes)
+    /// - Throws: As `JSONRowFormat.json(_:)`.
+    public static func ok(_ rows: PostgresResult, as format: JSONRowFormat) throws -> Reply {
+        Reply(.ok, body: try format.json(rows))
     }
 
     /// 201 with an object.

@@ -47,20 +47,11 @@ struct Project: JSONRepresentable, Hashable {
         json.field("createdAt", createdAt)
     }
 
-    /// Writes the members of a row of `columns`, for lists: what `writeFields(to:)` writes for the same project.
-    static func writeFields(of row: PostgresRow, to json: inout JSONWriter) throws {
-        json.field("id", text: try row.cell(0))
-        json.field("name", text: try row.cell(1))
-        json.field("prefix", text: try row.cell(2))
-        json.field("description", text: try row.cell(3))
-        json.field("teamId", text: try row.cell(4))
-        json.field("userId", text: try row.cell(5))
-        json.field("active", boolean: try row.cell(6))
-        json.field("public", boolean: try row.cell(7))
-        try json.field("columnOrder", texts: try row.cell(8))
-        try json.field("updatedAt", time: try row.cell(9))
-        try json.field("createdAt", time: try row.cell(10))
-    }
+    /// Rows of `columns` as `writeFields(to:)` writes the same projects.
+    static let list = JSONRowFormat([
+        "id": .text, "name": .text, "prefix": .text, "description": .text, "teamId": .text, "userId": .text,
+        "active": .boolean, "public": .boolean, "columnOrder": .texts, "updatedAt": .time, "createdAt": .time,
+    ])
 
     /// What tasks' keys begin with: up to three characters of the name and a dash (services.md 2.2, defect B19).
     static func prefix(of name: String) -> String {
