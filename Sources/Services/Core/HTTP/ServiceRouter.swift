@@ -55,17 +55,28 @@ public final class ServiceRouter {
         _ method: HTTPRequest.Method, _ path: String, _ access: Access, _ handler: @escaping Handler
     ) {
         table.add(method, path)
-        let authenticator = authenticator
-        router.on(RouterPath(path), method: method) { request, context in
-            let identity = try await authenticator.identity(of: request, for: access)
-            context.caller.userID = identity.userID
-            let call = Call(request: request, context: context, identity: identity)
-            return try await handler(call).response(isHead: method == .head)
-        }
+        router.on(
+            RouterPath(path), method: method,
+            responder: Route(authenticator: authenticator, access: access, method: method, handler: handler))
     }
 
     /// Every route as `METHOD /path/{name}`, HEAD left out: what the OpenAPI document must have.
     public var routes: [String] { table.routes }
+}
+
+/// Answers the requests for one route.
+private struct Route: HTTPResponder {
+    let authenticator: Authenticator
+    let access: ServiceRouter.Access
+    let method: HTTPRequest.Method
+    let handler: ServiceRouter.Handler
+
+    func respond(to request: Request, context: ServiceContext) async throws -> Response {
+        let identity = try await authenticator.identity(of: request, for: access)
+        context.caller.userID = identity.userID
+        let call = Call(request: request, context: context, identity: identity)
+        return try await handler(call).response(isHead: method == .head)
+    }
 }
 
 /// Which methods a path has.

@@ -17,10 +17,10 @@ struct API {
         // Middleware applies to what is added after it: so the routes are collected twice, first for their table.
         let routes = ServiceRouter(authenticator: Authenticator(verifier: verifier))
         routes.router.middlewares.add(
-            RequestLogMiddleware(logger: resources.logger, metrics: resources.metrics, clock: clock))
-        routes.router.middlewares.add(CORSMiddleware(origins: Set(configuration.corsOrigins)))
-        routes.router.middlewares.add(TraceIDMiddleware())
-        routes.router.middlewares.add(ErrorMiddleware(table: collected.table))
+            RequestMiddleware(
+                log: RequestRecorder(logger: resources.logger, metrics: resources.metrics),
+                cors: CORS(origins: Set(configuration.corsOrigins)),
+                errors: ErrorAnswers(table: collected.table), clock: clock))
         Self.addRoutes(service, to: routes, resources.database)
         self.routes = routes.routes
         router = routes.router.buildResponder()
