@@ -10,6 +10,8 @@ final class Operation: @unchecked Sendable {
         case statement(PostgresStatement)
         case prepare(name: String, sql: String, types: [UInt32])
         case pipeline([PostgresStatement])
+        /// Statements of several callers, each an operation of its own.
+        case convoy(Convoy)
     }
 
     /// What becomes of the results.
@@ -42,6 +44,9 @@ final class Operation: @unchecked Sendable {
         case rows(Rows, CheckedContinuation<Rows, Never>)
         case notification(Listener.Next, CheckedContinuation<Listener.Next, Never>)
         case opening(Result<Void, any Error>, CheckedContinuation<Void, any Error>)
+        /// A member of a convoy.
+        case member(Outcome?, CheckedContinuation<Outcome?, Never>)
+        case convoyEnded(Convoy)
 
         func callAsFunction() {
             switch self {
@@ -49,6 +54,8 @@ final class Operation: @unchecked Sendable {
             case .rows(let rows, let continuation): continuation.resume(returning: rows)
             case .notification(let next, let continuation): continuation.resume(returning: next)
             case .opening(let result, let continuation): continuation.resume(with: result)
+            case .member(let outcome, let continuation): continuation.resume(returning: outcome)
+            case .convoyEnded(let convoy): convoy.ended()
             }
         }
     }
@@ -63,6 +70,8 @@ final class Operation: @unchecked Sendable {
 
     /// Who waits for the end. A stream has none: its consumer waits in `rowWaiter`.
     var continuation: CheckedContinuation<Outcome, Never>?
+    /// Who waits for the end of a member of a convoy; `nil` tells that it has not been sent (`PostgresPool`).
+    var memberContinuation: CheckedContinuation<Outcome?, Never>?
     var results: [PostgresResult] = []
     var completedStatements = 0
     var failure: PostgresError?
@@ -78,6 +87,13 @@ final class Operation: @unchecked Sendable {
     var timer: UInt64?
     var isCopyingOut = false
 
+    /// The statements that travel as this operation.
+    let convoy: Convoy?
+    /// What this operation is in a convoy.
+    var member: ConvoyMember?
+    /// The session that has this member of a convoy; guarded by the lock of the pool.
+    var carrier: Session?
+
     // Streams.
     var rows: [PostgresRow] = []
     var columns: [PostgresColumn]?
@@ -88,12 +104,21 @@ final class Operation: @unchecked Sendable {
 
     init(_ request: Request, mode: Mode = .collect, timeout: Duration? = nil, answersSoon: Bool = true) {
         self.request = request
+        if case .convoy(let convoy) = request { self.convoy = convoy } else { convoy = nil }
+        member = nil
         self.answersSoon = answersSoon
         self.mode = mode
         self.timeout = timeout
         var further: UInt64 = 0
         if case .pipeline(let statements) = request { further = UInt64(max(statements.count, 1) - 1) }
         watchTime = min(Session.watchTime + further * Session.watchTimeOfNext, Session.longestWatchTime)
+    }
+
+    /// A statement that may travel with those of other callers.
+    init(_ member: ConvoyMember, timeout: Duration?) {
+        self.member = member
+        self.timeout = timeout
+        (request, convoy, mode, answersSoon, watchTime) = (nil, nil, .collect, false, 0)
     }
 
     /// Hands the request over to be sent. A script may be many megabytes: libpq has its own copy then.

@@ -103,11 +103,7 @@ public final class PostgresConnection: Sendable {
     nonisolated(nonsending)
         func prepare(_ sql: String, types: [UInt32]) async throws -> PostgresPreparedStatement
     {
-        let number = session.withLock {
-            session.lastListener += 1
-            return session.lastListener
-        }
-        let name = "s\(number)"
+        let name = session.withLock { session.lockedMakeStatementName() }
         _ = try await session.run(
             Operation(
                 .prepare(name: name, sql: sql, types: types), timeout: session.configuration.queryTimeout))

@@ -47,18 +47,34 @@ public final class PostgresPool: Sendable {
         public var opened: Int
     }
 
-    private struct Idle: Sendable {
+    struct Idle: Sendable {
         let connection: PostgresConnection
         let opened: UInt64
         let since: UInt64
     }
 
-    private struct Waiter: Sendable {
+    /// A caller in the line.
+    struct Waiter: Sendable {
+        enum Wish: Sendable {
+            /// A connection of its own.
+            case connection(CheckedContinuation<Void, any Error>)
+            /// The answer to a statement that may travel with others (`PostgresPool+Statements.swift`).
+            case statement(Operation)
+        }
+
         let id: UInt64
-        let continuation: CheckedContinuation<Void, any Error>
+        let wish: Wish
+
+        /// Tells the caller that it will have nothing.
+        func refuse(_ error: any Error) {
+            switch wish {
+            case .connection(let continuation): continuation.resume(throwing: error)
+            case .statement(let operation): operation.memberContinuation?.resume(returning: .failure(error))
+            }
+        }
     }
 
-    private struct State: Sendable {
+    struct State: Sendable {
         /// The one used last at the end.
         var idle: [Idle] = []
         /// Permits given out: a permit allows to hold one connection.
@@ -75,7 +91,7 @@ public final class PostgresPool: Sendable {
     public let configuration: PostgresConfiguration
     /// The limits.
     public let options: Options
-    private let state = Mutex(State())
+    let state = Mutex(State())
 
     /// A pool; it opens nothing before the first use.
     public init(_ configuration: PostgresConfiguration, options: Options = Options()) {
@@ -102,6 +118,15 @@ public final class PostgresPool: Sendable {
         ) async throws -> Value
     {
         try await takePermit()
+        return try await withPermit(body)
+    }
+
+    /// Lends a connection to a caller that has a permit, and gives both back.
+    nonisolated(nonsending)
+        func withPermit<Value>(
+            _ body: nonisolated(nonsending) (PostgresConnection) async throws -> Value
+        ) async throws -> Value
+    {
         let (connection, opened): (PostgresConnection, UInt64)
         do {
             (connection, opened) = try await obtain()
@@ -153,7 +178,7 @@ public final class PostgresPool: Sendable {
             return (state.idle, state.waiters)
         }
         for entry in idle { entry.connection.close() }
-        for waiter in waiters { waiter.continuation.resume(throwing: Self.closed) }
+        for waiter in waiters { waiter.refuse(Self.closed) }
         await withCheckedContinuation { continuation in
             let isDone = state.withLock { state in
                 if state.lent > 0 { state.closing.append(continuation) }
@@ -163,43 +188,31 @@ public final class PostgresPool: Sendable {
         }
     }
 
-    private static let closed = PostgresError(.poolClosed, "the pool of connections was shut down")
+    static let closed = PostgresError(.poolClosed, "the pool of connections was shut down")
 
     // MARK: Permits
 
     nonisolated(nonsending)
         private func takePermit() async throws
     {
-        let id = state.withLock { state in
-            state.lastID += 1
-            return state.lastID
-        }
+        let id = makeID()
         var timer: UInt64?
         defer { if let timer { Poller.shared.callOff(timer) } }
         try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
-                let refusal: (any Error)? = state.withLock { state in
-                    if state.isClosed { return Self.closed }
-                    // Under the lock: a cancellation after this finds the waiter.
-                    if Task.isCancelled { return CancellationError() }
+                let isInLine: Result<Bool, any Error> = state.withLock { state in
+                    if let refusal = refusal(state) { return .failure(refusal) }
                     if state.lent < options.maximumConnections {
                         state.lent += 1
-                        continuation.resume()
-                        return nil
+                        return .success(false)
                     }
-                    guard state.waiters.count < options.maximumWaiters else {
-                        return PostgresError(
-                            .poolExhausted,
-                            "all \(options.maximumConnections) connections are lent and \(state.waiters.count) "
-                                + "callers wait already, which is the limit")
-                    }
-                    state.waiters.append(Waiter(id: id, continuation: continuation))
-                    return nil
+                    state.waiters.append(Waiter(id: id, wish: .connection(continuation)))
+                    return .success(true)
                 }
-                if let refusal { return continuation.resume(throwing: refusal) }
-                timer = Poller.shared.schedule(at: MonotonicClock.after(options.acquireTimeout)) {
-                    [weak self] in
-                    self?.giveUp(id, isTimeout: true)
+                switch isInLine {
+                case .failure(let refusal): continuation.resume(throwing: refusal)
+                case .success(false): continuation.resume()
+                case .success(true): timer = limitWait(of: id)
                 }
             }
         } onCancel: {
@@ -207,14 +220,42 @@ public final class PostgresPool: Sendable {
         }
     }
 
+    func makeID() -> UInt64 {
+        state.withLock { state in
+            state.lastID += 1
+            return state.lastID
+        }
+    }
+
+    /// Why a caller may not even wait.
+    func refusal(_ state: borrowing State) -> (any Error)? {
+        if state.isClosed { return Self.closed }
+        // Under the lock: a cancellation after this finds the waiter.
+        if Task.isCancelled { return CancellationError() }
+        guard state.lent >= options.maximumConnections, state.waiters.count >= options.maximumWaiters else {
+            return nil
+        }
+        return PostgresError(
+            .poolExhausted,
+            "all \(options.maximumConnections) connections are lent and \(state.waiters.count) "
+                + "callers wait already, which is the limit")
+    }
+
+    /// From now on the caller waits as long as it may.
+    func limitWait(of id: UInt64) -> UInt64 {
+        Poller.shared.schedule(at: MonotonicClock.after(options.acquireTimeout)) { [weak self] in
+            self?.giveUp(id, isTimeout: true)
+        }
+    }
+
     /// Takes a caller out of the line.
-    private func giveUp(_ id: UInt64, isTimeout: Bool) {
+    func giveUp(_ id: UInt64, isTimeout: Bool) {
         let (waiter, waiting) = state.withLock { state -> (Waiter?, Int) in
             guard let index = state.waiters.firstIndex(where: { $0.id == id }) else { return (nil, 0) }
             return (state.waiters.remove(at: index), state.waiters.count)
         }
-        waiter?.continuation.resume(
-            throwing: isTimeout
+        waiter?.refuse(
+            isTimeout
                 ? PostgresError(
                     .poolExhausted,
                     "no connection became free within \(options.acquireTimeout): all "
@@ -263,6 +304,11 @@ public final class PostgresPool: Sendable {
             }
         case .active, .closed: connection.close()
         }
+        keep(connection, opened)
+    }
+
+    /// Ends a loan: the connection waits for the next one, unless it is too old.
+    func keep(_ connection: PostgresConnection, _ opened: UInt64) {
         let now = MonotonicClock.now
         guard connection.isOpen, now < opened &+ Self.nanoseconds(options.maximumLifetime) else {
             connection.close()
@@ -271,22 +317,48 @@ public final class PostgresPool: Sendable {
         giveBack(Idle(connection: connection, opened: opened, since: now))
     }
 
+    private enum Next {
+        case nobody
+        /// The pool was shut down when the connection came back.
+        case closing
+        case connection(CheckedContinuation<Void, any Error>)
+        /// The caller of a statement, who has to open a connection for it.
+        case opening(Operation)
+        case statements([Operation], Idle)
+    }
+
     /// Ends a loan: the permit goes to the next in line.
     private func giveBack(_ entry: Idle?) {
-        let (next, finished, isPruneNeeded, isClosed) = state.withLock {
-            state -> (Waiter?, [CheckedContinuation<Void, Never>], Bool, Bool) in
+        let (next, finished, isPruneNeeded) = state.withLock {
+            state -> (Next, [CheckedContinuation<Void, Never>], Bool) in
+            if let first = state.waiters.first {
+                if case .statement = first.wish, let entry {
+                    return (.statements(takeStatements(&state, for: entry), entry), [], false)
+                }
+                if let entry { state.idle.append(entry) }
+                state.waiters.removeFirst()
+                switch first.wish {
+                case .connection(let continuation): return (.connection(continuation), [], false)
+                case .statement(let operation): return (.opening(operation), [], false)
+                }
+            }
             if let entry, !state.isClosed { state.idle.append(entry) }
-            if !state.waiters.isEmpty { return (state.waiters.removeFirst(), [], false, state.isClosed) }
             state.lent -= 1
             let isPruneNeeded = !state.isPruning && !state.idle.isEmpty
             if isPruneNeeded { state.isPruning = true }
-            guard state.isClosed, state.lent == 0 else { return (nil, [], isPruneNeeded, state.isClosed) }
+            guard state.isClosed else { return (.nobody, [], isPruneNeeded) }
+            guard state.lent == 0 else { return (.closing, [], isPruneNeeded) }
             defer { state.closing = [] }
-            return (nil, state.closing, isPruneNeeded, true)
+            return (.closing, state.closing, isPruneNeeded)
         }
-        // As it was when the entry came back: one that was kept may be lent again by now.
-        if isClosed { entry?.connection.close() }
-        next?.continuation.resume()
+        switch next {
+        // One that was kept may be lent again by now.
+        case .nobody: break
+        case .closing: entry?.connection.close()
+        case .connection(let continuation): continuation.resume()
+        case .opening(let operation): operation.memberContinuation?.resume(returning: nil)
+        case .statements(let operations, let entry): carry(operations, on: entry)
+        }
         for continuation in finished { continuation.resume() }
         if isPruneNeeded { schedulePruning() }
     }
@@ -311,7 +383,7 @@ public final class PostgresPool: Sendable {
         if isMoreLeft { schedulePruning() }
     }
 
-    private static func nanoseconds(_ duration: Duration) -> UInt64 {
+    static func nanoseconds(_ duration: Duration) -> UInt64 {
         let (seconds, attoseconds) = duration.components
         return UInt64(max(0, min(seconds, 3_000_000_000))) * 1_000_000_000
             + UInt64(max(0, attoseconds) / 1_000_000_000)

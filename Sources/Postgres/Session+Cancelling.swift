@@ -27,22 +27,21 @@ extension Session {
             guard !operation.hasEnded, operation.cancelReason == nil || reason == .abandoned else { return }
             let isAlreadyCancelled = operation.cancelReason != nil
             operation.cancelReason = reason
-            if operation === current {
+            if operation.member != nil {
+                lockedCancelMember(operation)
+            } else if operation === current {
                 if !isAlreadyCancelled { lockedRequestCancel(operation) }
                 if reason == .abandoned { operation.rows = [] }
                 lockedResume(operation)
             } else if let index = queue.firstIndex(where: { $0 === operation }) {
                 queue.remove(at: index)
-                operation.failure = PostgresError(
-                    .server, "cancelled before it was sent",
-                    server: PostgresServerError(
-                        severity: "ERROR", sqlState: "57014", message: "cancelled before it was sent"))
+                operation.failure = .cancelled("cancelled before it was sent")
                 lockedComplete(operation)
             }
         }
     }
 
-    private func lockedRequestCancel(_ operation: Operation) {
+    func lockedRequestCancel(_ operation: Operation) {
         guard let cancelHandle else { return }
         cancelsInFlight += 1
         BlockingCalls.cancellations.run {
@@ -57,13 +56,18 @@ extension Session {
     }
 
     private func isUnderWay(_ operation: Operation) -> Bool {
-        lock.withLock { _ in phase == .open && operation === current && !operation.hasEnded }
+        lock.withLock { _ in phase == .open && lockedIsServed(operation) && !operation.hasEnded }
+    }
+
+    /// The server is at this operation, or at this member of a convoy.
+    private func lockedIsServed(_ operation: Operation) -> Bool {
+        operation === (current?.convoy?.members.first ?? current)
     }
 
     private func giveUp(_ operation: Operation) {
         withLock {
             // The next statement must not pay for one that ended as its time did.
-            guard operation === current else { return }
+            guard lockedIsServed(operation) else { return }
             lockedClose(
                 PostgresError(
                     .connectionLost, "the server did not end a cancelled statement within \(Self.cancelGrace)"
@@ -76,5 +80,14 @@ extension Session {
             cancelsInFlight -= 1
             lockedCompleteCurrent()
         }
+    }
+}
+
+extension PostgresError {
+    /// As the server would say it.
+    static func cancelled(_ message: String) -> PostgresError {
+        PostgresError(
+            .server, message,
+            server: PostgresServerError(severity: "ERROR", sqlState: "57014", message: message))
     }
 }

@@ -34,6 +34,12 @@ extension Session {
     }
 
     private func lockedTake(_ result: ResultStorage, _ operation: Operation) {
+        if let convoy = operation.convoy { return lockedTake(result, operation, convoy) }
+        lockedTakeOwn(result, operation)
+    }
+
+    /// Takes a result of an operation that is none of several.
+    func lockedTakeOwn(_ result: ResultStorage, _ operation: Operation) {
         switch unsafe PQresultStatus(result.pointer) {
         case PGRES_COMMAND_OK, PGRES_EMPTY_QUERY, PGRES_TUPLES_OK:
             operation.completedStatements += 1
@@ -77,7 +83,7 @@ extension Session {
         }
     }
 
-    private func copyRefusal(_ direction: PostgresError.CopyDirection, _ operation: Operation)
+    func copyRefusal(_ direction: PostgresError.CopyDirection, _ operation: Operation)
         -> PostgresError
     {
         PostgresError(
@@ -103,7 +109,7 @@ extension Session {
     }
 
     /// The server has said all about the operation.
-    private func lockedEnd(_ operation: Operation) {
+    func lockedEnd(_ operation: Operation) {
         operation.hasEnded = true
         lockedCompleteCurrent()
     }
@@ -111,8 +117,8 @@ extension Session {
     /// Completes the operation under way, once no request to cancel it can hit the next one.
     func lockedCompleteCurrent() {
         guard let operation = current, operation.hasEnded, cancelsInFlight == 0 else { return }
-        if let graceTimer { poller.callOff(graceTimer) }
-        graceTimer = nil
+        lockedEndGrace()
+        if let convoy = operation.convoy, lockedSendAgain(convoy) { return }
         answeredAt = MonotonicClock.now
         if operation.answersSoon {
             answersSoon = answeredAt &- operation.sentAt < operation.watchTime
@@ -124,8 +130,15 @@ extension Session {
         lockedSendNext()
     }
 
+    /// The server has ended what it was asked to cancel.
+    func lockedEndGrace() {
+        if let graceTimer { poller.callOff(graceTimer) }
+        graceTimer = nil
+    }
+
     /// Tells the caller how the operation ended.
     func lockedComplete(_ operation: Operation) {
+        if let convoy = operation.convoy { return lockedComplete(operation, convoy) }
         operation.hasEnded = true
         operation.isComplete = true
         if let timer = operation.timer { poller.callOff(timer) }
@@ -133,8 +146,10 @@ extension Session {
         if operation.mode == .stream {
             operation.streamEnd = operation.outcome
             lockedOfferRows(operation)
-        } else {
-            guard let continuation = operation.continuation else { return }
+        } else if let continuation = operation.memberContinuation {
+            operation.memberContinuation = nil
+            resumptions.append(.member(operation.outcome, continuation))
+        } else if let continuation = operation.continuation {
             operation.continuation = nil
             resumptions.append(.outcome(operation.outcome, continuation))
         }
@@ -146,7 +161,9 @@ extension Session {
         if let operation = current, !operation.hasEnded {
             // Bounded: at most one result for each statement and its end, and the error of libpq.
             var left = 100_000
-            while left > 0, !operation.isCopyingOut, let result = unsafe PQgetResult(pg) {
+            while left > 0, current === operation, !operation.isCopyingOut,
+                let result = unsafe PQgetResult(pg)
+            {
                 lockedTake(unsafe ResultStorage(result), operation)
                 left -= 1
             }

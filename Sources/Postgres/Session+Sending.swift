@@ -45,18 +45,18 @@ extension Session {
         return await withCheckedContinuation { continuation in
             withLock {
                 operation.continuation = continuation
-                _ = lockedSubmit(operation, mayWatch: false)
+                _ = lockedSubmit(operation)
             }
         }
     }
 
     /// Gives a stream to the session; its consumer waits for rows.
     func submit(_ operation: Operation) {
-        withLock { _ = lockedSubmit(operation, mayWatch: false) }
+        withLock { _ = lockedSubmit(operation) }
     }
 
     /// Sends the operation or queues it. True: it was sent, and its caller watches for the answer itself.
-    private func lockedSubmit(_ operation: Operation, mayWatch: Bool, isOnPool: Bool = false) -> Bool {
+    func lockedSubmit(_ operation: Operation, mayWatch: Bool = false, isOnPool: Bool = false) -> Bool {
         if operation.cancelReason != nil {
             // Cancelled before it was given to the session.
             operation.isCancelledEarly = true
@@ -107,13 +107,17 @@ extension Session {
         current = operation
         operation.sentAt = MonotonicClock.now
         if operation.sentAt &- answeredAt > Self.turnTime { turnBegan = operation.sentAt }
-        if let timeout = operation.timeout {
-            operation.timer = poller.schedule(at: MonotonicClock.after(timeout)) {
-                [weak self, weak operation] in
-                if let operation { self?.cancel(operation, .timeout) }
-            }
-        }
+        lockedLimitTime(of: operation)
         lockedFlush()
+    }
+
+    /// From now on the operation may take as long as it says.
+    func lockedLimitTime(of operation: Operation) {
+        guard let timeout = operation.timeout else { return }
+        // Called off when the operation ends, which it does at the latest with the session: so this keeps nobody.
+        operation.timer = poller.schedule(at: MonotonicClock.after(timeout)) { [self] in
+            cancel(operation, .timeout)
+        }
     }
 
     private func lockedWrite(_ request: Operation.Request) throws(PostgresError) {
@@ -150,6 +154,7 @@ extension Session {
             }
             guard isWritten == 1 else { throw lockedSendError() }
             isSent = unsafe PQpipelineSync(pg)
+        case .convoy(let convoy): return try lockedWrite(convoy)
         }
         guard isSent == 1 else { throw lockedSendError() }
     }
@@ -177,15 +182,7 @@ extension Session {
         }
     }
 
-    private func refuseNUL(_ sql: String) throws(PostgresError) {
-        if let index = sql.utf8.firstIndex(of: 0) {
-            let offset = sql.utf8.distance(from: sql.startIndex, to: index)
-            throw PostgresError(
-                .misuse, "the statement holds a NUL character at byte \(offset); the server would stop there")
-        }
-    }
-
-    private func lockedSendError() -> PostgresError {
+    func lockedSendError() -> PostgresError {
         let text = unsafe String(cString: PQerrorMessage(pg))
         let isLost = unsafe PQstatus(pg) == CONNECTION_BAD
         return PostgresError(isLost ? .connectionLost : .misuse, firstLine(text))
@@ -213,5 +210,14 @@ extension Session {
     func firstLine(_ text: String) -> String {
         text.split(separator: "\n").first.map(String.init)
             ?? "the connection ended and libpq does not say why"
+    }
+}
+
+/// The server would take a NUL for the end of the statement.
+func refuseNUL(_ sql: String) throws(PostgresError) {
+    if let index = sql.utf8.firstIndex(of: 0) {
+        let offset = sql.utf8.distance(from: sql.startIndex, to: index)
+        throw PostgresError(
+            .misuse, "the statement holds a NUL character at byte \(offset); the server would stop there")
     }
 }

@@ -21,6 +21,17 @@ public struct Database: Sendable {
         try await pool.withConnection { try await Transaction($0).query(query) }
     }
 
+    /// Runs one statement that reads and waits for no lock, by itself. Where no connection is free, several of them share
+    /// one (docs/decisions/0026), so one that takes long delays others.
+    ///
+    /// - Throws: `PostgresError`, `CancellationError`.
+    nonisolated(nonsending)
+        public func read(_ query: PostgresQuery) async throws -> PostgresResult
+    {
+        StatementCount.current?.add(1)
+        return try await pool.queryKept(query)
+    }
+
     /// Runs `body` in a transaction, again after a serialization failure or a deadlock: it must be fit to run twice.
     ///
     /// - Throws: What `body` throws, after a rollback; `PostgresError`.

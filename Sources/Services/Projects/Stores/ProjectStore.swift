@@ -7,7 +7,7 @@ struct ProjectStore: Sendable {
 
     /// The projects that a user owns or whose team he belongs to, the oldest first: rows of `Project.columns`.
     func list(for userID: String) async throws -> PostgresResult {
-        try await database.query(
+        try await database.read(
             PostgresQuery(
                 unsafeSQL: """
                     SELECT \(Project.columns) FROM projects p WHERE p.project_id IN (

@@ -42,7 +42,7 @@ struct Accounts: Sendable {
     ///
     /// - Throws: `RequestError` 404 when there is none.
     func find(_ id: String) async throws -> User {
-        let rows = try await database.query(
+        let rows = try await database.read(
             "SELECT \(sql: User.columns) FROM users WHERE user_id = \(id)")
         guard let row = rows.first else { throw RequestError.notFound("user") }
         return try User(row: row)
@@ -87,7 +87,7 @@ struct Accounts: Sendable {
     }
 
     private func find(subject: String) async throws -> User? {
-        try await database.query("SELECT \(sql: User.columns) FROM users WHERE auth0_id = \(subject)")
+        try await database.read("SELECT \(sql: User.columns) FROM users WHERE auth0_id = \(subject)")
             .first.map(User.init(row:))
     }
 

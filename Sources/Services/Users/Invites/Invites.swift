@@ -60,7 +60,7 @@ struct Invites: Sendable {
     ///
     /// - Throws: `RequestError` 403 when there are some and his address is not verified.
     func open(for userID: String) async throws -> [NamedInvite] {
-        try await database.query(
+        try await database.read(
             """
             SELECT \(sql: Invite.columns), teams.name AS team_name, users.email_verified
             FROM invites JOIN teams ON teams.team_id = invites.team_id JOIN users ON users.user_id = invites.user_id

@@ -9,7 +9,7 @@ struct Members: Sendable {
     ///
     /// - Throws: `RequestError` 404 for anybody else.
     func all(of teamID: String, for userID: String) async throws -> [Member] {
-        let members = try await database.query(
+        let members = try await database.read(
             """
             SELECT \(sql: Member.columns)
             FROM memberships JOIN users ON users.user_id = memberships.user_id

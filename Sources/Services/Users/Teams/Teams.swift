@@ -73,7 +73,7 @@ struct Teams: Sendable {
     ///
     /// - Throws: `PostgresError`.
     func all(of userID: String) async throws -> [Team] {
-        try await database.query(
+        try await database.read(
             """
             SELECT \(sql: Team.columns) FROM teams JOIN memberships USING (team_id) WHERE memberships.user_id = \(userID)
             ORDER BY teams.created_at, teams.team_id
@@ -85,7 +85,7 @@ struct Teams: Sendable {
     ///
     /// - Throws: `RequestError` 404 for everybody else, 403 when the invite is for an address that is not verified.
     func find(_ id: String, for userID: String) async throws -> Team {
-        let rows = try await database.query(
+        let rows = try await database.read(
             """
             SELECT \(sql: Team.columns), membership_id IS NOT NULL OR users.email_verified AS is_open
             FROM teams JOIN users ON users.user_id = \(userID)

@@ -1,0 +1,39 @@
+/// Statements of several callers on their way together over one connection: sent at once, answered one after the other,
+/// each a transaction of its own. An error of one does not touch the others.
+// @unchecked: every variable is guarded by the lock of the session that carries it.
+final class Convoy: @unchecked Sendable {
+    /// Those that the server has not answered to their ends. It is at the first one.
+    var members: [Operation]
+    /// Those that have to be sent once more: a request to cancel another one has hit them, or their statement is outdated.
+    var again: [Operation] = []
+    /// The server was asked to cancel a member.
+    var isCancelled = false
+    /// Called without the session's lock when the connection is free again or closed.
+    let ended: @Sendable () -> Void
+
+    init(_ members: [Operation], ended: @escaping @Sendable () -> Void) {
+        self.members = members
+        self.ended = ended
+    }
+}
+
+/// A statement of a convoy, and where it stands.
+struct ConvoyMember {
+    /// The statement, which its connection keeps prepared.
+    let statement: KeptStatement
+    /// Its parameters.
+    let block: ParameterBlock
+    /// It was sent once more already, as it was outdated.
+    var isSecondAttempt = false
+    /// Its own preparation goes before it, and is not answered yet.
+    var isBeingPrepared = false
+
+    /// - Throws: `PostgresError` with the code `.misuse` for what cannot be sent.
+    init(_ query: PostgresQuery) throws(PostgresError) {
+        try refuseNUL(query.sql)
+        statement = KeptStatement(sql: query.sql, types: query.parameters.map(\.typeOID))
+        var block = ParameterBlock()
+        _ = try block.append(query.parameters)
+        self.block = block
+    }
+}

@@ -1,0 +1,106 @@
+// Statements by themselves. They need no connection to themselves either: when all are in use, those that wait travel
+// together on the next one that is free.
+extension PostgresPool {
+    /// How many statements travel together at most.
+    static let convoyLimit = 16
+
+    /// Runs one statement, which is prepared at its first use on a connection and kept there; see
+    /// `PostgresConnection.queryKept`.
+    ///
+    /// Where no connection is free, statements of several callers share one: each is a transaction of its own, and
+    /// neither an error of another one nor its cancellation touches it. One that takes long delays those behind it. So this
+    /// is for statements that need nothing of their connection: no settings, locks or temporary tables of the session.
+    ///
+    /// - Throws: As `query(_:timeout:)`.
+    @discardableResult
+    nonisolated(nonsending)
+        public func queryKept(_ query: PostgresQuery, timeout: Duration? = nil) async throws -> PostgresResult
+    {
+        let operation = Operation(
+            try ConvoyMember(query), timeout: timeout ?? configuration.queryTimeout)
+        let id = makeID()
+        var timer: UInt64?
+        defer { if let timer { Poller.shared.callOff(timer) } }
+        let outcome = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                operation.memberContinuation = continuation
+                if submit(operation, id) { timer = limitWait(of: id) }
+            }
+        } onCancel: {
+            cancel(operation, id)
+        }
+        guard let results = try outcome?.get() else {
+            // There is no connection, but leave to open one.
+            return try await withPermit { try await $0.queryKept(query, timeout: timeout) }
+        }
+        guard let result = results.last else {
+            throw PostgresError(.connectionLost, "the server ended a statement without a result")
+        }
+        return result
+    }
+
+    /// Sends a statement on a connection that is free; true when it has to wait for one.
+    private func submit(_ operation: Operation, _ id: UInt64) -> Bool {
+        enum Course {
+            case refused(any Error)
+            case waiting
+            case opening
+            case sent(Idle)
+        }
+        let course: Course = state.withLock { state in
+            if let refusal = refusal(state) { return .refused(refusal) }
+            guard state.lent < options.maximumConnections else {
+                state.waiters.append(Waiter(id: id, wish: .statement(operation)))
+                return .waiting
+            }
+            state.lent += 1
+            // One that was not used for long is asked for a sign of life first, which its caller does.
+            guard let last = state.idle.last,
+                MonotonicClock.now <= last.since &+ Self.nanoseconds(options.checkAfter)
+            else { return .opening }
+            state.idle.removeLast()
+            operation.carrier = last.connection.session
+            return .sent(last)
+        }
+        switch course {
+        case .refused(let error): operation.memberContinuation?.resume(returning: .failure(error))
+        case .waiting: return true
+        case .opening: operation.memberContinuation?.resume(returning: nil)
+        case .sent(let entry):
+            if entry.connection.session.probe() {
+                carry([operation], on: entry)
+            } else {
+                entry.connection.close()
+                entry.connection.session.decline(operation)
+            }
+        }
+        return false
+    }
+
+    /// The first statement in the line, and those behind it that travel with it on a connection.
+    func takeStatements(_ state: inout State, for entry: Idle) -> [Operation] {
+        var operations: [Operation] = []
+        state.waiters.removeAll { waiter in
+            guard case .statement(let operation) = waiter.wish, operations.count < Self.convoyLimit else {
+                return false
+            }
+            operation.carrier = entry.connection.session
+            operations.append(operation)
+            return true
+        }
+        return operations
+    }
+
+    func carry(_ operations: [Operation], on entry: Idle) {
+        entry.connection.session.carry(operations) { [self] in
+            // A statement that began a transaction has left it open.
+            if entry.connection.transactionStatus != .idle { entry.connection.close() }
+            keep(entry.connection, entry.opened)
+        }
+    }
+
+    private func cancel(_ operation: Operation, _ id: UInt64) {
+        giveUp(id, isTimeout: false)
+        if let session = state.withLock({ _ in operation.carrier }) { session.cancel(operation, .task) }
+    }
+}
