@@ -86,6 +86,10 @@ final class Operation: @unchecked Sendable {
     var sentAt: UInt64 = 0
     var timer: UInt64?
     var isCopyingOut = false
+    /// What follows must not run without it.
+    var isBegin = false
+    /// The answer to BEGIN comes first.
+    var isBehindBegin = false
 
     /// The statements that travel as this operation.
     let convoy: Convoy?
@@ -119,6 +123,16 @@ final class Operation: @unchecked Sendable {
         self.member = member
         self.timeout = timeout
         (request, convoy, mode, answersSoon, watchTime) = (nil, nil, .collect, false, 0)
+    }
+
+    /// Whether a BEGIN that waits for its first statement may go out with this operation, or wait on: a statement is only
+    /// prepared yet.
+    var isFitBehindBegin: Bool {
+        switch request {
+        case .statement: mode == .collect
+        case .prepare: true
+        default: false
+        }
     }
 
     /// Hands the request over to be sent. A script may be many megabytes: libpq has its own copy then.

@@ -247,12 +247,20 @@ extension Session {
         withLock {
             guard phase == .open else { return .closed }
             return switch unsafe PQtransactionStatus(pg) {
-            case PQTRANS_IDLE: .idle
+            case PQTRANS_IDLE: begin == nil ? .idle : .inTransaction
             case PQTRANS_ACTIVE: .active
             case PQTRANS_INTRANS: .inTransaction
             case PQTRANS_INERROR: .failed
             default: .closed
             }
+        }
+    }
+
+    /// Ends a transaction that had no statement; false when there is none such.
+    func dropBegin() -> Bool {
+        withLock {
+            defer { begin = nil }
+            return begin != nil
         }
     }
 

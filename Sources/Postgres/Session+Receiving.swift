@@ -41,6 +41,7 @@ extension Session {
     /// Takes a result of an operation that is none of several.
     func lockedTakeOwn(_ result: ResultStorage, _ operation: Operation) {
         switch unsafe PQresultStatus(result.pointer) {
+        case PGRES_COMMAND_OK where operation.isBehindBegin: operation.isBehindBegin = false
         case PGRES_COMMAND_OK, PGRES_EMPTY_QUERY, PGRES_TUPLES_OK:
             operation.completedStatements += 1
             if operation.mode != .discard { operation.results.append(PostgresResult(result)) }
@@ -111,6 +112,7 @@ extension Session {
     /// The server has said all about the operation.
     func lockedEnd(_ operation: Operation) {
         operation.hasEnded = true
+        if operation.isBegin, let failure = operation.failure { return lockedClose(failure) }
         lockedCompleteCurrent()
     }
 

@@ -89,6 +89,15 @@ extension Session {
     }
 
     private func lockedSend(_ operation: Operation) {
+        if let begin, !operation.isFitBehindBegin {
+            // By itself. Nobody waits for it: when it fails, the connection ends (`lockedEnd`).
+            self.begin = nil
+            queue.insert(operation, at: 0)
+            let opening = Operation(.simple(Array(begin.utf8) + [0]), timeout: configuration.queryTimeout)
+            opening.isBegin = true
+            return lockedSend(opening)
+        }
+        let isFirst = begin != nil
         guard let request = operation.takeRequest() else {
             preconditionFailure("an operation is sent once")
         }
@@ -103,6 +112,7 @@ extension Session {
             }
             return lockedComplete(operation)
         }
+        operation.isBehindBegin = isFirst && begin == nil
         if operation.mode == .stream { unsafe PQsetSingleRowMode(pg) }
         current = operation
         operation.sentAt = MonotonicClock.now
@@ -131,7 +141,12 @@ extension Session {
             try check(statement)
             var block = ParameterBlock()
             let places = try block.append(statement.parameters)
-            isSent = unsafe block.forEach([places]) { _, arrays in unsafe lockedWrite(statement, arrays) }
+            if begin != nil { try lockedWriteBegin() }
+            let isWritten = unsafe block.forEach([places]) { _, arrays in
+                unsafe lockedWrite(statement, arrays)
+            }
+            let isBehindBegin = unsafe PQpipelineStatus(pg) != PQ_PIPELINE_OFF
+            isSent = isWritten == 1 && isBehindBegin ? unsafe PQpipelineSync(pg) : isWritten
         case .prepare(let name, let sql, let types):
             try refuseNUL(sql)
             isSent = unsafe types.withUnsafeBufferPointer { types in
@@ -157,6 +172,14 @@ extension Session {
         case .convoy(let convoy): return try lockedWrite(convoy)
         }
         guard isSent == 1 else { throw lockedSendError() }
+    }
+
+    /// Opens the transaction in front of its first statement.
+    private func lockedWriteBegin() throws(PostgresError) {
+        guard let begin, unsafe PQenterPipelineMode(pg) == 1,
+            unsafe PQsendQueryParams(pg, begin, 0, nil, nil, nil, nil, 0) == 1
+        else { throw lockedSendError() }
+        self.begin = nil
     }
 
     private func lockedWrite(_ statement: PostgresStatement, _ arrays: ParameterBlock.Arrays) -> Int32 {

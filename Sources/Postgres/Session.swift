@@ -62,6 +62,8 @@ import Synchronization
     var resumptions: [Operation.Resumption] = []
     var listeners: [UInt64: Listener] = [:]
     var lastListener: UInt64 = 0
+    /// What opens a transaction whose first statement has not come yet: it goes out with that one.
+    var begin: String?
     /// Statements that the connection prepared for itself, by their text and the types of
     /// their parameters.
     var kept: [KeptStatement: PostgresPreparedStatement] = [:]
