@@ -13,7 +13,7 @@ public struct ClientOptions: Sendable {
     public var token: String?
     /// The connection's name in the server's monitoring.
     public var name: String?
-    /// Time for one server to accept and greet.
+    /// Time for one server to accept the connection, and again to greet.
     public var connectTimeout: Duration = .seconds(2)
     /// What happens after a loss.
     public var reconnect = ReconnectPolicy()
@@ -32,6 +32,8 @@ public struct ClientOptions: Sendable {
     public var subscriptionBufferBytes = 16 << 20
     /// The event loops; the process-wide ones unless said.
     public var group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
+    /// What finds the addresses of a name; the system unless a test says otherwise.
+    var resolver: (any Resolver & Sendable)?
 
     /// The defaults for these servers.
     public init(servers: [ServerURL] = [ServerURL(host: "127.0.0.1")]) {

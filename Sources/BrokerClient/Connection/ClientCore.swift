@@ -92,9 +92,8 @@ final class ClientCore: @unchecked Sendable {
         }
         phase = .connecting
         attemptsInRound += 1
-        let timeout = TimeAmount(options.connectTimeout)
         let bootstrap = ClientBootstrap(group: eventLoop)
-            .connectTimeout(timeout)
+            .connectTimeout(TimeAmount(options.connectTimeout))
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelOption(.maxMessagesPerRead, value: 1)
             .channelOption(
@@ -102,22 +101,26 @@ final class ClientCore: @unchecked Sendable {
                 value: AdaptiveRecvByteBufferAllocator(minimum: 4096, initial: 16384, maximum: 262_144)
             )
             .channelOption(.writeBufferWaterMark, value: .init(low: 65_536, high: 1 << 20))
+            // Once for each address that the name has: the first one that opens is the connection.
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    let connection = ServerConnection(core: self, server: server)
-                    self.greet(connection, timeout: timeout)
-                    try channel.pipeline.syncOperations.addHandler(connection)
+                    try channel.pipeline.syncOperations.addHandler(
+                        ServerConnection(core: self, server: server))
                 }
             }
+            .resolver(options.resolver)
         bootstrap.connect(host: server.host, port: server.port).whenFailure { error in
             self.attemptFailed(server, reason: Self.reason(of: error))
         }
     }
 
-    /// The socket is being connected: its INFO has to come in time.
-    private func greet(_ connection: ServerConnection, timeout: TimeAmount) {
-        guard case .connecting = phase else { return }
-        let deadline = eventLoop.scheduleTask(in: timeout * 2) {
+    /// The socket is there: its INFO has to come in time. Nobody wants it when the client was closed meanwhile.
+    func opened(_ connection: ServerConnection) {
+        guard case .connecting = phase else {
+            connection.close()
+            return
+        }
+        let deadline = eventLoop.scheduleTask(in: TimeAmount(options.connectTimeout)) {
             connection.close(reason: "no greeting within \(self.options.connectTimeout)")
         }
         lastServerError = nil

@@ -21,6 +21,7 @@ final class ServerConnection: ChannelInboundHandler, @unchecked Sendable {
 
     func channelActive(context: ChannelHandlerContext) {
         self.context = context
+        core.opened(self)
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
