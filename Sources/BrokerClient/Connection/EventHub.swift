@@ -5,15 +5,19 @@ final class EventHub: Sendable {
     private struct State {
         var listeners: [Int: AsyncStream<ClientEvent>.Continuation] = [:]
         var nextID = 0
+        /// The loss of the session, for those who come too late to hear it.
+        var loss: ClientEvent?
         var isFinished = false
     }
     private let state = Mutex(State())
 
-    /// Every event from now on; the oldest are dropped when a listener is 256 behind.
+    /// Every event from now on; first that the session is lost, when it is. The oldest are dropped when a listener is 256
+    /// behind.
     func stream() -> AsyncStream<ClientEvent> {
         let (stream, continuation) = AsyncStream.makeStream(
             of: ClientEvent.self, bufferingPolicy: .bufferingNewest(256))
         let id = state.withLock { state -> Int? in
+            if let loss = state.loss { continuation.yield(loss) }
             guard !state.isFinished else { return nil }
             state.nextID += 1
             state.listeners[state.nextID] = continuation
@@ -30,9 +34,15 @@ final class EventHub: Sendable {
     }
 
     func send(_ event: ClientEvent) {
-        let listeners = state.withLock { Array($0.listeners.values) }
+        let listeners = state.withLock { state in
+            if case .sessionLost = event { state.loss = event }
+            return Array(state.listeners.values)
+        }
         for listener in listeners { listener.yield(event) }
     }
+
+    /// A session begins: what became of one before is no news of this one.
+    func sessionBegins() { state.withLock { $0.loss = nil } }
 
     /// Ends every stream.
     func finish() {

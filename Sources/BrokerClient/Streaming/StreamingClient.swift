@@ -106,7 +106,7 @@ public final class StreamingClient: Sendable {
         }
     }
 
-    /// What happens to the connection and the session, from now on.
+    /// What happens to the connection and the session, from now on; that the session is lost is told later too.
     public func events() -> AsyncStream<ClientEvent> { client.events() }
 
     // MARK: Publishing

@@ -56,6 +56,7 @@ final class StreamingSession: @unchecked Sendable {
     /// The server has registered the client; on the loop.
     func begin(_ response: ConnectResponse) {
         subjects = response
+        core.events.sessionBegins()
         core.whenConnectionLost = { [weak self] takenEnd in self?.window.connectionLost(takenEnd: takenEnd) }
         core.whenConnected = { [weak self] in self?.reconnected() }
         core.whenClosed = { [weak self] error in self?.end(error.map { StreamingError($0) } ?? .closed) }
