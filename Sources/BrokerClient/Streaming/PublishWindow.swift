@@ -78,8 +78,8 @@ final class PublishWindow: Sendable {
         if isLost { finish(id, .failure(.acknowledgementLost)) }
     }
 
-    /// The publish was not sent: its caller gets the error.
-    func withdraw(_ id: UInt64) {
+    /// The publish was not sent: its caller gets the error. False when it was reported already, and the caller has that.
+    func withdraw(_ id: UInt64) -> Bool {
         finish(id, nil)
     }
 
@@ -88,15 +88,19 @@ final class PublishWindow: Sendable {
         finish(id, outcome)
     }
 
-    private func finish(_ id: UInt64, _ outcome: Outcome?) {
+    /// Takes a publish out and reports its outcome, if it has one; false when it is out already.
+    @discardableResult
+    private func finish(_ id: UInt64, _ outcome: Outcome?) -> Bool {
         let (report, emptied) = state.withLock {
             state -> ((@Sendable (Outcome) -> Void)?, [Completion<Void>]) in
             guard let pending = state.pending.removeValue(forKey: id) else { return (nil, []) }
-            Self.release(&state)
             return (pending.report, Self.emptied(&state))
         }
-        if let outcome { report?(outcome) }
+        guard let report else { return false }
+        release(places: 1)
+        if let outcome { report(outcome) }
         for completion in emptied { completion.complete(.success(())) }
+        return true
     }
 
     /// A connection was lost: what had been handed to it is not acknowledged any more.
@@ -136,16 +140,19 @@ final class PublishWindow: Sendable {
             state -> ([@Sendable (Outcome) -> Void], [Completion<Void>]) in
             let ids = select(&state).sorted()
             let reports = ids.compactMap { state.pending.removeValue(forKey: $0)?.report }
-            for _ in reports { Self.release(&state) }
             return (reports, Self.emptied(&state))
         }
+        release(places: reports.count)
         for report in reports { report(.failure(error)) }
         for completion in emptied { completion.complete(.success(())) }
     }
 
-    /// Lets one waiting publisher try again.
-    private static func release(_ state: inout State) {
-        while let first = state.waiting.popFirst(), !first.complete(.success(())) {}
+    /// Lets as many waiting publishers try again; one that was cancelled passes its turn on. Outside the lock, because
+    /// completing resumes a task.
+    private func release(places: Int) {
+        for _ in 0..<places {
+            while let first = state.withLock({ $0.waiting.popFirst() }), !first.complete(.success(())) {}
+        }
     }
 
     private static func emptied(_ state: inout State) -> [Completion<Void>] {

@@ -152,8 +152,8 @@ public final class StreamingClient: Sendable {
             let end = try await session.core.send(envelope, payloadSize: body.count) { $0.writeBytes(body) }
             session.window.sent(id, end: end)
         } catch {
-            session.window.withdraw(id)
-            throw StreamingError(error)
+            // What was reported while it waited for room has an outcome already.
+            if session.window.withdraw(id) { throw StreamingError(error) }
         }
     }
 

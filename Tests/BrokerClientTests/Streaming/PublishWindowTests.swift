@@ -4,7 +4,7 @@ import Testing
 
 @testable import BrokerClient
 
-@Suite("The publishes that wait for their acknowledgement")
+@Suite("The publishes that wait for their acknowledgement", .timeLimit(.minutes(10)))
 struct PublishWindowTests {
     final class Outcomes: Sendable {
         let list = Mutex<[String]>([])
@@ -93,8 +93,45 @@ struct PublishWindowTests {
     @Test("a publish that was not sent is withdrawn without a report")
     func withdrawn() async throws {
         let window = PublishWindow(limit: 1)
-        window.withdraw(try await window.enter(deadline: far, report: outcomes.report("a")))
+        #expect(window.withdraw(try await window.enter(deadline: far, report: outcomes.report("a"))))
         #expect(outcomes.all.isEmpty)
-        _ = try await window.enter(deadline: far, report: outcomes.report("b"))
+        let reported = try await window.enter(deadline: far, report: outcomes.report("b"))
+        window.close(.closed)
+        #expect(!window.withdraw(reported), "it has its outcome")
+        #expect(outcomes.all == ["b: \(StreamingError.closed)"])
+    }
+
+    @Test(
+        "of many publishers, some of them cancelled while they wait for the one place, nobody waits for ever")
+    func cancelledPublishers() async throws {
+        var generator = SeededGenerator()
+        let window = PublishWindow(limit: 1)
+        let first = try await window.enter(deadline: far, report: outcomes.report("first"))
+        let tasks = (0..<100).map { number in
+            Task {
+                let id = try await window.enter(deadline: far, report: outcomes.report("\(number)"))
+                await Task.yield()
+                window.acknowledged(id, .success(()))
+            }
+        }
+        for (index, task) in tasks.shuffled(using: &generator).enumerated() {
+            // From here on acknowledgements arrive while others are cancelled.
+            if index == tasks.count / 2 { window.acknowledged(first, .success(())) }
+            switch Int.random(in: 0..<3, using: &generator) {
+            case 0: task.cancel()
+            case 1: await Task.yield()
+            default: break
+            }
+        }
+        var cancelled = 0
+        for task in tasks {
+            do {
+                try await task.value
+            } catch StreamingError.cancelled {
+                cancelled += 1
+            }
+        }
+        #expect(window.count == 0, "seed \(generator.seed)")
+        #expect(outcomes.all.count + cancelled == tasks.count + 1, "seed \(generator.seed)")
     }
 }

@@ -26,4 +26,30 @@ extension StreamingClientTests {
         await session.close()
         #expect(await events.next() == .closed(reason: nil))
     }
+
+    @Test(
+        "a publish that was reported while it waited for room in the client's buffer does not throw as well")
+    func reportedWhileItWaited() async throws {
+        let session = try await session {
+            $0.publishTimeout = .milliseconds(10)
+        } client: {
+            $0.maxPendingBytes = 1
+        }
+        var events = session.client.events().makeAsyncIterator()
+        await session.connection.close()
+        _ = await events.next()
+        // Nobody greets the next connection: the first publish fills the buffer for good.
+        try await session.client.publish("orders", [1]) { _ in }
+        let (reports, report) = AsyncStream.makeStream(of: StreamingError?.self)
+        let waiting = Task {
+            try await session.client.publish("orders", [2]) { outcome in
+                if case .failure(let error) = outcome { report.yield(error) } else { report.yield(nil) }
+            }
+        }
+        var iterator = reports.makeAsyncIterator()
+        #expect(await iterator.next() == .publishTimeout)
+        await session.client.client.close()
+        try await waiting.value
+        await session.close()
+    }
 }

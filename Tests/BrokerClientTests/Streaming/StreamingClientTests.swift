@@ -21,7 +21,10 @@ struct StreamingClientTests {
         }
     }
 
-    func session(_ change: (inout StreamingOptions) -> Void = { _ in }) async throws -> Session {
+    func session(
+        _ change: (inout StreamingOptions) -> Void = { _ in },
+        client changeClient: (inout ClientOptions) -> Void = { _ in }
+    ) async throws -> Session {
         let server = try await ScriptedServer()
         var clientOptions = try ClientOptions(server.url)
         clientOptions.connectTimeout = .seconds(300)
@@ -31,6 +34,7 @@ struct StreamingClientTests {
         options.requestTimeout = .seconds(300)
         options.publishTimeout = .seconds(300)
         change(&options)
+        changeClient(&clientOptions)
         let (finalClientOptions, finalOptions) = (clientOptions, options)
         async let client = StreamingClient.connect(
             clusterID: "vc", clientID: "me", finalClientOptions, streaming: finalOptions)
