@@ -159,58 +159,63 @@ public final class Client: Sendable {
 }
 
 extension ClientCore {
-    /// Puts a message into the outbox, waiting for room; returns its end position in the stream of bytes.
+    /// Puts a message into the outbox, waiting for room until the deadline, if there is one; returns its
+    /// end position in the stream of bytes.
     func send(
-        _ publish: Outbox.Publish, payloadSize: Int, writePayload: (inout ByteBuffer) -> Void
+        _ publish: Outbox.Publish, payloadSize: Int, until deadline: NIODeadline? = nil,
+        writePayload: (inout ByteBuffer) -> Void
     ) async throws(ClientError) -> UInt64 {
         while true {
             switch outbox.publish(publish, payloadSize: payloadSize, writePayload: writePayload) {
             case .appended(let end, let mustFlush):
                 if mustFlush { eventLoop.execute { self.flush() } }
                 return end
-            case .full(let completion): try await completion.value()
+            case .full(let room): try await value(of: room, until: deadline)
             case .refused(let error): throw error
             }
         }
     }
 
+    /// Waits for a result, which is `.timeout` at the deadline.
+    private func value<Value>(
+        of completion: Completion<Value>, until deadline: NIODeadline?
+    ) async throws(ClientError) -> Value {
+        let timeout = deadline.map { deadline in
+            eventLoop.scheduleTask(deadline: deadline) { _ = completion.complete(.failure(.timeout)) }
+        }
+        defer { timeout?.cancel() }
+        return try await completion.value()
+    }
+
     /// See `Client.publish`.
     func publish(
-        _ subject: String, _ payload: [UInt8], reply: String? = nil, headers: Headers = Headers()
+        _ subject: String, _ payload: [UInt8], reply: String? = nil, headers: Headers = Headers(),
+        until deadline: NIODeadline? = nil
     ) async throws(ClientError) {
         try SubjectRules.checkPublish(subject)
         if let reply { try SubjectRules.checkReply(reply) }
         let publish = Outbox.Publish(
             subject: subject, reply: reply, headers: headers.fields.isEmpty ? [] : try headers.encoded())
-        _ = try await send(publish, payloadSize: payload.count) { $0.writeBytes(payload) }
+        _ = try await send(publish, payloadSize: payload.count, until: deadline) { $0.writeBytes(payload) }
     }
 
     /// See `Client.request`.
     func request(
         _ subject: String, _ payload: [UInt8], headers: Headers = Headers(), timeout: Duration
     ) async throws(ClientError) -> Message {
+        let deadline = NIODeadline.now() + TimeAmount(timeout)
         let completion = Completion<Message>()
         let (token, inbox) = await onLoop { $0.register(completion) }
-        let deadline = eventLoop.scheduleTask(in: TimeAmount(timeout)) {
-            completion.complete(.failure(.timeout))
-        }
-        defer {
-            deadline.cancel()
-            eventLoop.execute { self.requests[token] = nil }
-        }
-        try await publish(subject, payload, reply: inbox, headers: headers)
-        return try await completion.value()
+        defer { eventLoop.execute { self.requests[token] = nil } }
+        try await publish(subject, payload, reply: inbox, headers: headers, until: deadline)
+        return try await value(of: completion, until: deadline)
     }
 
     /// See `Client.flush`.
     func flush(timeout: Duration) async throws(ClientError) {
         let completion = Completion<Void>()
         eventLoop.execute { self.ping(completion) }
-        let deadline = eventLoop.scheduleTask(in: TimeAmount(timeout)) {
-            completion.complete(.failure(.timeout))
-        }
-        defer { deadline.cancel() }
-        try await completion.value()
+        try await value(of: completion, until: .now() + TimeAmount(timeout))
     }
 
     /// Tells the server to route no more to a subscription; what is on its way still comes.

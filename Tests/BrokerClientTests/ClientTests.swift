@@ -170,6 +170,21 @@ struct ClientTests {
         await server.stop()
     }
 
+    @Test("a request's time limit covers the wait for room in the client's buffer")
+    func requestWithoutRoom() async throws {
+        let (server, client, connection) = try await pair { $0.maxPendingBytes = 1 }
+        var events = client.events().makeAsyncIterator()
+        await connection.close()
+        _ = await events.next()
+        // Nobody greets the next connection: this fills the buffer for good.
+        try await client.publish("a", "x")
+        await #expect(throws: ClientError.timeout) {
+            try await client.request("svc", "q", timeout: .milliseconds(1))
+        }
+        await client.close()
+        await server.stop()
+    }
+
     @Test("answers the server's PING")
     func pong() async throws {
         let (server, client, connection) = try await pair()
