@@ -84,12 +84,21 @@ public final class BrokerServer: Sendable {
             await listener.stopAccepting()
             throw error
         }
-        let monitoring = try await startMonitoring(
-            options: options, version: version, listener: listener, streaming: streaming, group: group)
-        if let monitoring {
-            logger.info("Starting http monitor on \(options.host):\(monitoring.port)")
+        var monitoring: MonitoringServer?
+        do {
+            monitoring = try await startMonitoring(
+                options: options, version: version, listener: listener, streaming: streaming, group: group)
+            if let monitoring {
+                logger.info("Starting http monitor on \(options.host):\(monitoring.port)")
+            }
+            try await listener.accept()
+        } catch {
+            await monitoring?.shutdown()
+            // Closes the log. What went wrong before is what is told.
+            try? await streaming.stop()
+            try? await listener.shutdown()
+            throw error
         }
-        try await listener.accept()
         logger.info("Listening for client connections on \(options.host):\(listener.port)")
         logger.info("Server is ready")
         banner.ready()
