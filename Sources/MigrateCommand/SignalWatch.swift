@@ -60,16 +60,16 @@ final class SignalWatch: Sendable {
         var signals = Self.signals
         var number: Int32 = 0
         guard unsafe sigwait(&signals, &number) == 0 else { return }
-        let force = state.withLock { state -> (@Sendable () -> Void)? in
+        let isFirst = !stop.isRequested
+        let (output, force) = state.withLock { state -> (Output, (@Sendable () -> Void)?) in
             guard state.isArmed else { Self.die(number) }
-            if !stop.isRequested {
-                stop.request()
-                state.output.line("Stopping after this running migration ...")
-            }
+            stop.request()
             if number == SIGTERM { state.terminations += 1 }
-            return state.terminations > 1 ? state.force : nil
+            return (state.output, state.terminations > 1 ? state.force : nil)
         }
         force?()
+        // Last, and without the lock: whoever reads standard error may keep us waiting.
+        if isFirst { output.line("Stopping after this running migration ...") }
     }
 
     /// Ends the process as the signal would have, had it not been blocked.
