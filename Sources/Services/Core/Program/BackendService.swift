@@ -52,6 +52,8 @@ public struct ServiceResources: Sendable {
     public let database: Database
     /// For calls of outside systems; shut down by the one who made it.
     public let httpClient: HTTPClient
+    /// Set at a shutdown, when whoever still waits for an outside system is to give up.
+    public let isHangingUp = Latch()
     /// Its numbers.
     public let metrics: Metrics
     /// The times that it lives by.

@@ -134,15 +134,16 @@ public final class RunningService: Sendable {
     /// Ends the service in the order of services.md 5.6: the API after its requests, the subscriptions after their
     /// handlers have committed and acknowledged, the relay, the session with the broker, the database.
     ///
-    /// Whoever waits for an outside system has half of the time for a shutdown: then the call ends as if that system were
-    /// away, and what waits for it can end in order.
+    /// Whoever waits for an outside system has half of the time for a shutdown: then the call, or the pause before the
+    /// next one, ends as if that system were away, and what waits for it can end in order.
     public func shutdown() async {
         logger.info("shutting down")
         readiness.isShuttingDown = true
-        let (client, clock, limit) = (resources.httpClient, resources.clock, configuration.shutdownTimeout)
+        let (resources, limit) = (resources, configuration.shutdownTimeout)
         let hangingUp = Task {
-            try await clock.sleep(limit / 2)
-            try await client.shutdown()
+            try await resources.clock.sleep(limit / 2)
+            resources.isHangingUp.set()
+            try await resources.httpClient.shutdown()
         }
         defer { hangingUp.cancel() }
         // Together with the requests, since both may wait for the same system.

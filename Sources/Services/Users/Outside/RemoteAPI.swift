@@ -7,7 +7,7 @@ import ServicesCore
 ///
 /// A call is tried three times when the answer is 429 or 5xx or when there is no connection. Between the tries it
 /// waits as long as `Retry-After` says, or 250 ms and then 500 ms. A pause longer than `longestPause` is not waited
-/// for: the error carries it, and whoever can come back later does. A call that took longer than `timeout` is not
+/// for: the error carries it, and whoever can come back later does; nor is any pause once the service hangs up. A call that took longer than `timeout` is not
 /// repeated, because the caller has waited enough.
 struct RemoteAPI: Sendable {
     /// What the API is called in errors and logs.
@@ -18,6 +18,8 @@ struct RemoteAPI: Sendable {
     let client: HTTPClient
     /// Measures the time limit and the pauses.
     let clock: ServiceClock
+    /// Set when nobody is to wait for another try any more.
+    let isHangingUp: Latch
     /// How long a call may take, its answer's body included.
     let timeout: Duration
     /// How often a call is tried.
@@ -30,7 +32,7 @@ struct RemoteAPI: Sendable {
 
     /// An API below a base URL; slashes at its end do not matter.
     init(
-        name: String, baseURL: String, client: HTTPClient, clock: ServiceClock,
+        name: String, baseURL: String, client: HTTPClient, clock: ServiceClock, isHangingUp: Latch = Latch(),
         timeout: Duration = .seconds(5), tries: Int = 3, longestPause: Duration = .seconds(10)
     ) {
         precondition(tries > 0, "a call that is never tried has no outcome")
@@ -38,6 +40,7 @@ struct RemoteAPI: Sendable {
         self.baseURL = String(baseURL.reversed().drop { $0 == "/" }.reversed())
         self.client = client
         self.clock = clock
+        self.isHangingUp = isHangingUp
         self.timeout = timeout
         self.tries = tries
         self.longestPause = longestPause
@@ -56,9 +59,27 @@ struct RemoteAPI: Sendable {
                 failure = error
             }
             let pause = failure.retryAfter ?? .milliseconds(250 << (attempt - 1))
-            guard failure.mayPass, attempt < tries, pause <= longestPause else { throw failure }
-            try await clock.sleep(pause)
+            guard failure.mayPass, attempt < tries, pause <= longestPause, try await wait(pause) else {
+                throw failure
+            }
             attempt += 1
+        }
+    }
+
+    /// Waits between two tries; false when the service hangs up before the pause is over.
+    private func wait(_ pause: Duration) async throws -> Bool {
+        try await withThrowingTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                try await clock.sleep(pause)
+                return true
+            }
+            group.addTask {
+                await isHangingUp.wait()
+                try Task.checkCancellation()
+                return false
+            }
+            defer { group.cancelAll() }
+            return try await group.next() ?? false
         }
     }
 

@@ -48,7 +48,9 @@ struct OutsideSystems: Sendable {
         let (configuration, logger) = (resources.configuration, resources.logger)
         let settings = configuration.settings
         let makeAPI = { (name: String, url: String) in
-            RemoteAPI(name: name, baseURL: url, client: resources.httpClient, clock: resources.clock)
+            RemoteAPI(
+                name: name, baseURL: url, client: resources.httpClient, clock: resources.clock,
+                isHangingUp: resources.isHangingUp)
         }
         auth0 = ManagementCredentials(settings).map { credentials in
             let api = makeAPI("Auth0", configuration.signIn.baseURL)
