@@ -14,6 +14,7 @@ public final class TestBroker: Sendable {
         var options = BrokerOptions()
         options.host = "127.0.0.1"
         options.port = port
+        options.monitoringPort = -1
         options.store = .memory
         options.clusterID = Self.clusterID
         var logger = Logger(label: "broker")
@@ -26,6 +27,18 @@ public final class TestBroker: Sendable {
     public var port: Int { server.port }
     /// The address.
     public var url: String { "nats://127.0.0.1:\(port)" }
+
+    /// How many clients it has.
+    public func connections() async throws -> Int {
+        let monitoring = try TestSocket(port: server.monitoringPort ?? 0)
+        monitoring.write("GET /varz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        let answer = await monitoring.readToEnd()
+        guard let body = answer.range(of: "\r\n\r\n").map({ answer[$0.upperBound...] }),
+            let numbers = try JSONSerialization.jsonObject(with: Data(body.utf8)) as? [String: Any],
+            let connections = numbers["connections"] as? Int
+        else { throw CocoaError(.coderReadCorrupt) }
+        return connections
+    }
 
     /// Ends it; what it kept is gone.
     public func stop() async throws { try await server.shutdown() }

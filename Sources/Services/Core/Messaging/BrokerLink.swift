@@ -36,7 +36,7 @@ final class BrokerLink: Sendable {
     /// Whether the broker can be reached at this moment.
     var isConnected: Bool { state.withLock { $0.client != nil && $0.isConnected } }
 
-    /// Keeps a session until the task is cancelled; `close` takes leave.
+    /// Keeps a session until the task is cancelled; `end` takes leave.
     func run() async {
         var backoff = Backoff()
         while !Task.isCancelled {
@@ -52,8 +52,11 @@ final class BrokerLink: Sendable {
         }
     }
 
-    /// Takes leave of the broker, so that the client id is free at once.
-    func close() async {
+    /// Ends the task that runs `run`, and takes leave of the broker, so that the client id is free at once.
+    func end(_ run: Task<Void, Never>) async {
+        run.cancel()
+        // First, because it may have just got a client that nobody knows of yet.
+        await run.value
         continuation.finish()
         let client = state.withLock { $0.client }
         defer { state.withLock { $0 = State() } }
@@ -134,7 +137,7 @@ final class BrokerLink: Sendable {
             default: break
             }
         }
-        // At a shutdown the task is cancelled and `close` has yet to take leave.
+        // At a shutdown the task is cancelled and `end` has yet to take leave.
         guard !Task.isCancelled else { return }
         state.withLock { $0 = State() }
         await client.client.close()

@@ -153,9 +153,7 @@ public final class RunningService: Sendable {
             task.cancel()
             await task.value
         }
-        background.link.cancel()
-        await broker.close()
-        await background.link.value
+        await broker.end(background.link)
         await resources.database.pool.shutdown()
         do {
             try await resources.httpClient.shutdown()
