@@ -51,7 +51,7 @@ let package = Package(
         .executable(name: "migrate", targets: ["MigrateCommand"]),
         .executable(name: "users", targets: ["UsersCommand"]),
         .executable(name: "projects", targets: ["ProjectsCommand"]),
-        .library(name: "Postgres", targets: ["Postgres"]),
+        .library(name: "Postgres", targets: ["Postgres", "PostgresFoundation"]),
         .library(name: "Migrate", targets: ["Migrate"]),
     ],
     dependencies: [
@@ -93,6 +93,7 @@ let package = Package(
 
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .target(name: "Postgres", dependencies: ["CLibPQ", logging], swiftSettings: strict),
+        .target(name: "PostgresFoundation", dependencies: ["Postgres"], swiftSettings: strict),
         .target(name: "Migrate", dependencies: ["Postgres"], swiftSettings: strict),
         .executableTarget(
             name: "MigrateCommand", dependencies: ["Migrate", "Postgres", "Flags"], swiftSettings: strict),
@@ -157,7 +158,8 @@ let package = Package(
         // A PostgreSQL server of the test run's own.
         .target(name: "PostgresCluster", path: "Tests/PostgresCluster", swiftSettings: tests),
         .testTarget(
-            name: "PostgresTests", dependencies: ["Postgres", "PostgresCluster"], swiftSettings: tests),
+            name: "PostgresTests", dependencies: ["Postgres", "PostgresFoundation", "PostgresCluster"],
+            swiftSettings: tests),
         .testTarget(
             name: "MigrateTests", dependencies: ["Migrate", "Postgres", "PostgresCluster"],
             swiftSettings: tests),

@@ -43,7 +43,10 @@ public struct ParsedFlags: Sendable {
     /// The flags in the order in which they stood there, repetitions included.
     public internal(set) var given: [GivenFlag] = []
 
-    var values: [Int: any FlagValue] = [:]
+    /// By the index of the flag; `nil` where it was not given.
+    var values: [(any FlagValue)?]
+
+    init(count: Int) { values = Array(repeating: nil, count: count) }
 
     /// The last value given for `flag`, or its default.
     public subscript<Value>(_ flag: Flag<Value>) -> Value {

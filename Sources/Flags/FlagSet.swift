@@ -24,7 +24,10 @@ public struct FlagSet: Sendable {
     private var section = ""
 
     /// An empty set.
-    public init() {}
+    public init() {
+        definitions.reserveCapacity(20)
+        indexByName.reserveCapacity(20)
+    }
 
     /// Starts a section of the usage text: flags defined from here on are listed under `title`.
     public mutating func section(_ title: String) {
@@ -63,7 +66,7 @@ public struct FlagSet: Sendable {
     ///
     /// - Throws: `FlagError` for the first word that breaks a rule.
     public func parse(_ arguments: [String]) throws(FlagError) -> ParsedFlags {
-        var parsed = ParsedFlags()
+        var parsed = ParsedFlags(count: definitions.count)
         var badSizes: [FlagError] = []
         var position = 0
         while position < arguments.count {

@@ -122,7 +122,8 @@ public struct DatabaseURL: Sendable {
         var parameters: [String: String] = [:]
         var settings: [(String, String)] = [("extra_float_digits", "2")]
         for (key, value) in options.sorted(by: { $0.key < $1.key }) {
-            if PostgresConfiguration.knownKeywords.contains(key) {
+            // libpq looks the user up when it is asked for its keywords.
+            if key == "sslmode" || PostgresConfiguration.knownKeywords.contains(key) {
                 parameters[key] = value
             } else {
                 settings.append((key, value))
@@ -158,8 +159,9 @@ public struct DatabaseURL: Sendable {
         }
         parameters["connect_timeout"] = nil
         let given = parameters["options"] ?? Environment["PGOPTIONS"] ?? ""
-        parameters["options"] =
-            (settings.map { "-c \(Self.escaped("\($0.0)=\($0.1)"))" } + [given]).joined(separator: " ")
+        var words = ""
+        for (name, value) in settings { words += "-c " + Self.escaped("\(name)=\(value)") + " " }
+        parameters["options"] = words + given
         configuration.parameters = parameters
     }
 
@@ -183,7 +185,7 @@ public struct DatabaseURL: Sendable {
     /// because a `#`, `/` or `?` in a password ends the authority too early; and in `password=`.
     public static func redacted(_ url: String) -> String {
         var text = url
-        if let start = text.firstRange(of: "://")?.upperBound,
+        if let start = text.firstBytes("://")?.upperBound,
             let at = text[start...].lastIndex(of: "@"),
             let colon = text[start..<at].firstIndex(of: ":")
         {
@@ -191,14 +193,20 @@ public struct DatabaseURL: Sendable {
         }
         for key in ["password=", "sslpassword="] {
             var from = text.startIndex
-            while let range = text[from...].firstRange(of: key) {
+            while let range = text[from...].firstBytes(key) {
                 let end = text[range.upperBound...].firstIndex { $0 == "&" || $0 == " " } ?? text.endIndex
                 let offset = text.utf8.distance(from: text.startIndex, to: range.upperBound) + 3
                 text.replaceSubrange(range.upperBound..<end, with: "***")
                 from = text.utf8.index(text.startIndex, offsetBy: offset)
             }
         }
-        return text.replacing("\n", with: "\\n").replacing("\r", with: "\\r")
+        return text.unicodeScalars.reduce(into: "") { shown, scalar in
+            switch scalar {
+            case "\n": shown += "\\n"
+            case "\r": shown += "\\r"
+            default: shown.unicodeScalars.append(scalar)
+            }
+        }
     }
 }
 

@@ -28,21 +28,23 @@ enum Directory {
         return unsafe String(cString: text)
     }
 
-    /// The names of all that is not a directory, in no order.
-    static func fileNames(_ directory: String) throws(Failure) -> [String] {
+    /// The names of all that is not a directory, in no order; those of links again.
+    static func fileNames(_ directory: String) throws(Failure) -> (all: [String], links: [String]) {
         guard let stream = unsafe opendir(directory) else { throw Failure(errno: errno) }
         defer { unsafe closedir(stream) }
         var names: [String] = []
+        var links: [String] = []
         while let entry = unsafe readdir(stream) {
-            let isDirectory = unsafe Int(entry.pointee.d_type) == Int(DT_DIR)
+            let type = unsafe Int(entry.pointee.d_type)
             let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { pointer in
                 unsafe pointer.withMemoryRebound(to: CChar.self, capacity: 256) {
                     unsafe String(cString: $0)
                 }
             }
-            if !isDirectory { names.append(name) }
+            if type != Int(DT_DIR) { names.append(name) }
+            if type == Int(DT_LNK) { links.append(name) }
         }
-        return names
+        return (names, links)
     }
 
     /// Names in the order of their bytes.

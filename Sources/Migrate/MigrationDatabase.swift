@@ -12,10 +12,21 @@ final class MigrationDatabase: Sendable {
     private let opening: Opening?
     private let report: @Sendable (MigrationEvent) -> Void
 
+    /// What a session is opened for.
+    enum Purpose {
+        /// For reading only: nothing is touched.
+        case looking
+        /// `prepare` follows, whose first steps are taken at once.
+        case preparing
+        /// `prepareAndReadVersion` follows, all of whose steps are taken at once.
+        case readingVersion
+    }
+
     /// The first steps of a run, taken in one round trip.
-    private struct Opening {
-        let isLocked: Bool
-        let isTableThere: Bool
+    private enum Opening {
+        case prepared(isLocked: Bool, isTableThere: Bool)
+        /// The version was read under the lock, which is free again.
+        case versionRead(Int64, isDirty: Bool)
     }
 
     private init(
@@ -41,10 +52,9 @@ final class MigrationDatabase: Sendable {
 
     /// Connects and works out the names; touches nothing.
     ///
-    /// - Parameter willPrepare: `prepare` follows, whose first steps are taken at once.
     /// - Throws: `MigrationError` with the original's words and its prefix `failed to open database: `.
     static func connect(
-        _ url: DatabaseURL, willPrepare: Bool, report: @escaping @Sendable (MigrationEvent) -> Void
+        _ url: DatabaseURL, for purpose: Purpose, report: @escaping @Sendable (MigrationEvent) -> Void
     ) async throws -> MigrationDatabase {
         var configuration = url.configuration
         configuration.onNotice = { report(.notice(severity: $0.severity, message: $0.message)) }
@@ -56,7 +66,7 @@ final class MigrationDatabase: Sendable {
                 .connection, "failed to open database: \(error.connectingText)", cause: error)
         }
         do {
-            let (current, name, opening) = try await names(url, connection, willPrepare: willPrepare)
+            let (current, name, opening) = try await names(url, connection, purpose)
             guard let schema = url.table.schema ?? current, !schema.isEmpty else {
                 throw MigrationError(.connection, "failed to open database: no schema")
             }
@@ -76,27 +86,33 @@ final class MigrationDatabase: Sendable {
     /// a row out from left to right in practice, without a promise: a table that was made meanwhile may go unseen, and
     /// `CREATE TABLE IF NOT EXISTS` then finds it.
     private static func names(
-        _ url: DatabaseURL, _ connection: PostgresConnection, willPrepare: Bool
+        _ url: DatabaseURL, _ connection: PostgresConnection, _ purpose: Purpose
     ) async throws -> (schema: String?, database: String, opening: Opening?) {
         let namesOnly = "SELECT CURRENT_SCHEMA(), CURRENT_DATABASE()"
         let schema = url.table.schema ?? "public"
-        if willPrepare, !url.lockName.isEmpty {
-            let isGuessRight = url.table.schema == nil ? "CURRENT_SCHEMA() = 'public'" : "true"
+        if purpose != .looking, !url.lockName.isEmpty {
             let id = LockID.number(schema, url.table.name, url.lockName)
             do {
-                let row = try await connection.query(
-                    PostgresQuery(
-                        unsafeSQL: """
-                            \(namesOnly),
-                              CASE WHEN \(isGuessRight) THEN pg_catalog.pg_try_advisory_lock(\(id)) END,
-                              CASE WHEN \(isGuessRight) THEN \(lookUp(url.table.name, in: schema)) END
-                            """))[0]
-                let (current, name, isLocked, isThere) = try row.decode(
-                    String?.self, String.self, Bool?.self, Bool?.self)
-                let opening = isLocked.flatMap { isLocked in
-                    isThere.map { Opening(isLocked: isLocked, isTableThere: $0) }
+                if purpose == .readingVersion {
+                    if let version = try await versionAtOnce(url, connection, in: schema, lockID: id) {
+                        return (schema, url.lockName, .versionRead(version.version, isDirty: version.isDirty))
+                    }
+                } else {
+                    let isGuessRight = url.table.schema == nil ? "CURRENT_SCHEMA() = 'public'" : "true"
+                    let row = try await connection.query(
+                        PostgresQuery(
+                            unsafeSQL: """
+                                \(namesOnly),
+                                  CASE WHEN \(isGuessRight) THEN pg_catalog.pg_try_advisory_lock(\(id)) END,
+                                  CASE WHEN \(isGuessRight) THEN \(lookUp(url.table.name, in: schema)) END
+                                """))[0]
+                    let (current, name, isLocked, isThere) = try row.decode(
+                        String?.self, String.self, Bool?.self, Bool?.self)
+                    let opening = isLocked.flatMap { isLocked in
+                        isThere.map { Opening.prepared(isLocked: isLocked, isTableThere: $0) }
+                    }
+                    return (current, name, opening)
                 }
-                return (current, name, opening)
             } catch let error as PostgresError where error.code == .server {
                 // Step by step, for the words that belong to each; whether the lock was taken is unknown.
                 try await connection.query("SELECT pg_advisory_unlock_all()")
@@ -105,6 +121,27 @@ final class MigrationDatabase: Sendable {
         let (current, name) = try await connection.query(PostgresQuery(unsafeSQL: namesOnly))[0].decode(
             String?.self, String.self)
         return (current, name, nil)
+    }
+
+    /// The version, read under the lock, where the schema is guessed right and nobody else has the lock.
+    ///
+    /// Both statements are one transaction, whose end gives the lock back; the second one has a view of the data that is no
+    /// older than the lock. The table is named as the search path finds it: a name with the schema would be an error in the
+    /// server's log wherever the schema is another.
+    private static func versionAtOnce(
+        _ url: DatabaseURL, _ connection: PostgresConnection, in schema: String, lockID: Int64
+    ) async throws -> (version: Int64, isDirty: Bool)? {
+        let table =
+            (url.table.schema.map { "\($0.quotedIdentifier)." } ?? "") + url.table.name.quotedIdentifier
+        let results = try await connection.queryEach(
+            unsafeSQL: """
+                SELECT CURRENT_SCHEMA(), pg_catalog.pg_try_advisory_xact_lock(\(lockID)), \(lookUp(url.table.name, in: schema));
+                SELECT version, dirty FROM \(table)
+                """)
+        let (current, isLocked, isThere) = try results[0][0].decode(String?.self, Bool.self, Bool.self)
+        guard isLocked, isThere, url.table.schema != nil || current == schema else { return nil }
+        // A table of another shape is told of step by step.
+        return try? version(in: results[1])
     }
 
     /// Under the lock: makes the bookkeeping table if it is missing.
@@ -117,10 +154,11 @@ final class MigrationDatabase: Sendable {
 
     /// As `prepare`, and reads the version on the way.
     func prepareAndReadVersion(lockTimeout: Duration?) async throws -> (version: Int64, isDirty: Bool) {
+        if case .versionRead(let version, let isDirty) = opening { return (version, isDirty) }
         try await prepareLocked(lockTimeout: lockTimeout)
         do {
             let statements = "SELECT pg_advisory_unlock(\(lockID)); \(versionQuery)"
-            return try await version(in: connection.query(PostgresQuery(unsafeSQL: statements)))
+            return try await Self.version(in: connection.query(PostgresQuery(unsafeSQL: statements)))
         } catch is PostgresError {
             // The lock is released whatever became of the rest; once more, for the words that belong to it.
             return try await readVersion()
@@ -130,8 +168,8 @@ final class MigrationDatabase: Sendable {
     private func prepareLocked(lockTimeout: Duration?) async throws {
         do {
             var isThere = false
-            if let opening, opening.isLocked {
-                isThere = opening.isTableThere
+            if case .prepared(isLocked: true, let isTableThere) = opening {
+                isThere = isTableThere
             } else {
                 try await lock(timeout: lockTimeout)
                 do {
@@ -218,7 +256,7 @@ final class MigrationDatabase: Sendable {
     /// The version, −1 for none, and whether a migration to it is unfinished.
     func readVersion() async throws -> (version: Int64, isDirty: Bool) {
         do {
-            return try await version(in: connection.query(PostgresQuery(unsafeSQL: versionQuery)))
+            return try await Self.version(in: connection.query(PostgresQuery(unsafeSQL: versionQuery)))
         } catch let error as PostgresError {
             // Undefined table: it was dropped, or nobody has migrated here yet.
             if error.sqlState == "42P01" { return (-1, false) }
@@ -226,9 +264,13 @@ final class MigrationDatabase: Sendable {
         }
     }
 
-    private var versionQuery: String { "SELECT version, dirty FROM \(table) LIMIT 1" }
+    private var versionQuery: String { Self.versionQuery(table) }
 
-    private func version(in rows: PostgresResult) throws -> (version: Int64, isDirty: Bool) {
+    private static func versionQuery(_ table: String) -> String {
+        "SELECT version, dirty FROM \(table) LIMIT 1"
+    }
+
+    private static func version(in rows: PostgresResult) throws -> (version: Int64, isDirty: Bool) {
         try rows.first.map { try $0.decode(Int64.self, Bool.self) } ?? (-1, false)
     }
 

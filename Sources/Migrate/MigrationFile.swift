@@ -26,29 +26,55 @@ public struct MigrationFile: Sendable, Hashable {
         case tooLarge
     }
 
-    private static let marks = MigrationDirection.allCases.map { ($0, Array(".\($0.rawValue).".utf8)) }
-
     /// Reads a file name by `^([0-9]+)_(.*)\.(down|up)\.(.*)$`, greedily: the last direction counts.
     static func read(_ fileName: String) -> Reading {
-        let bytes = Array(fileName.utf8)
-        let digits = bytes.prefix { $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }
-        guard !digits.isEmpty, bytes.count > digits.count, bytes[digits.count] == UInt8(ascii: "_"),
-            !bytes.contains(UInt8(ascii: "\n")),
-            let version = UInt64(String(decoding: digits, as: UTF8.self))
-        else { return .other }
-        let rest = bytes[(digits.count + 1)...]
-        // From the end: the first mark found is the last one.
-        var best: (start: Int, direction: MigrationDirection)?
-        var end = bytes.endIndex
-        while best == nil, let dot = bytes[rest.startIndex..<end].lastIndex(of: UInt8(ascii: ".")) {
-            for (direction, mark) in marks where rest[dot...].starts(with: mark) { best = (dot, direction) }
-            end = dot
+        let bytes = fileName.utf8.span
+        var version: UInt64 = 0
+        var index = 0
+        while index < bytes.count, let digit = digit(bytes[index]) {
+            let (tens, isTooLarge) = version.multipliedReportingOverflow(by: 10)
+            let (sum, isOver) = tens.addingReportingOverflow(digit)
+            guard !isTooLarge, !isOver else { return .other }
+            version = sum
+            index += 1
         }
-        guard let best else { return .other }
-        guard let signed = Int64(exactly: version) else { return .tooLarge }
-        return .migration(
-            MigrationFile(
-                version: signed, identifier: String(decoding: rest[..<best.start], as: UTF8.self),
-                direction: best.direction, fileName: fileName))
+        guard index > 0, index < bytes.count, bytes[index] == UInt8(ascii: "_") else { return .other }
+        for index in bytes.indices where bytes[index] == UInt8(ascii: "\n") { return .other }
+        let start = index + 1
+        // From the end: the first mark found is the last one.
+        var dot = bytes.count - 1
+        while dot >= start {
+            guard let direction = direction(bytes, at: dot) else {
+                dot -= 1
+                continue
+            }
+            guard let signed = Int64(exactly: version) else { return .tooLarge }
+            let utf8 = fileName.utf8
+            let identifier =
+                utf8[
+                    utf8.index(utf8.startIndex, offsetBy: start)..<utf8.index(utf8.startIndex, offsetBy: dot)]
+            return .migration(
+                MigrationFile(
+                    version: signed, identifier: String(Substring(identifier)), direction: direction,
+                    fileName: fileName))
+        }
+        return .other
+    }
+
+    private static func digit(_ byte: UInt8) -> UInt64? {
+        byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9") ? UInt64(byte - UInt8(ascii: "0")) : nil
+    }
+
+    /// The direction whose mark stands there: `.up.` or `.down.`.
+    private static func direction(_ bytes: Span<UInt8>, at dot: Int) -> MigrationDirection? {
+        guard bytes[dot] == UInt8(ascii: "."), dot + 3 < bytes.count else { return nil }
+        switch bytes[dot + 1] {
+        case UInt8(ascii: "u"):
+            return bytes[dot + 2] == UInt8(ascii: "p") && bytes[dot + 3] == UInt8(ascii: ".") ? .up : nil
+        case UInt8(ascii: "d") where dot + 5 < bytes.count:
+            return bytes[dot + 2] == UInt8(ascii: "o") && bytes[dot + 3] == UInt8(ascii: "w")
+                && bytes[dot + 4] == UInt8(ascii: "n") && bytes[dot + 5] == UInt8(ascii: ".") ? .down : nil
+        default: return nil
+        }
     }
 }

@@ -25,8 +25,10 @@ public struct MigrationSource: Sendable {
     public let directory: String
     /// The versions in ascending order.
     public let entries: [Entry]
-    /// Names that are nearly migrations, with the reason why they are none.
-    public let remarks: [String]
+    /// Names that are no migrations.
+    let others: [String]
+    /// Names of links.
+    let links: [String]
 
     /// Opens the directory of a source URL.
     ///
@@ -83,45 +85,48 @@ public struct MigrationSource: Sendable {
         self.directory = Directory.absolute(directory)
         let names: [String]
         do {
-            names = try Directory.fileNames(self.directory)
+            (names, links) = try Directory.fileNames(self.directory)
         } catch {
             throw MigrationError(.source, "open .: \(error.reason)")
         }
-        do {
-            (entries, remarks) = try Self.entries(names)
-        } catch {
-            // What is wrong is told of the file that comes later in the order of names.
-            (entries, remarks) = try Self.entries(Directory.sorted(names))
-        }
-    }
-
-    private static func entries(_ names: [String]) throws(MigrationError) -> ([Entry], remarks: [String]) {
-        var found: [Int64: Entry] = [:]
-        found.reserveCapacity(names.count)
-        var remarks: [String] = []
+        var files: [MigrationFile] = []
+        files.reserveCapacity(names.count)
+        var others: [String] = []
         for name in names {
             switch MigrationFile.read(name) {
-            case .other:
-                if let remark = remark(name) { remarks.append(remark) }
-            case .tooLarge:
-                throw MigrationError(
-                    .source, "the version of \(name) is too large: at most 9223372036854775807")
-            case .migration(let file):
-                let isNew = found[file.version, default: Entry(version: file.version)].add(file)
-                guard isNew else { throw MigrationError(.source, "duplicate migration file: \(name)") }
+            case .other: others.append(name)
+            case .tooLarge: throw Self.mistake(names)
+            case .migration(let file): files.append(file)
             }
         }
-        return (found.keys.sorted().compactMap { found[$0] }, Directory.sorted(remarks))
+        // Numbers are moved more quickly than files.
+        let order = files.indices.sorted { files[$0].version < files[$1].version }
+        var entries: [Entry] = []
+        entries.reserveCapacity(files.count)
+        for file in order.lazy.map({ files[$0] }) {
+            if entries.last?.version != file.version { entries.append(Entry(version: file.version)) }
+            guard entries[entries.count - 1].add(file) else { throw Self.mistake(names) }
+        }
+        self.entries = entries
+        self.others = others
     }
 
-    /// Why a file is passed over although its author may have meant a migration.
-    private static func remark(_ name: String) -> String? {
-        let lower = name.lowercased()
-        guard lower.contains(".up.") || lower.contains(".down.") else { return nil }
-        if case .migration = MigrationFile.read(lower) {
-            return "\(name) is no migration: up and down are written in small letters"
+    /// What is wrong with the names: the first thing in their order.
+    private static func mistake(_ names: [String]) -> MigrationError {
+        var found: Set<String> = []
+        for name in Directory.sorted(names) {
+            switch MigrationFile.read(name) {
+            case .other: break
+            case .tooLarge:
+                return MigrationError(
+                    .source, "the version of \(name) is too large: at most 9223372036854775807")
+            case .migration(let file):
+                guard found.insert("\(file.version) \(file.direction)").inserted else {
+                    return MigrationError(.source, "duplicate migration file: \(name)")
+                }
+            }
         }
-        return "\(name) is no migration: its name is not VERSION_NAME.up.sql or VERSION_NAME.down.sql"
+        preconditionFailure("names that are wrong in one order are wrong in every order")
     }
 
     /// The place of a version among the entries.

@@ -83,7 +83,7 @@ public struct Migrator: Sendable {
         database url: DatabaseURL, options: Options = Options(),
         source: () throws(MigrationError) -> MigrationSource
     ) async throws -> Migrator {
-        let migrator = try await connect(url, options, willPrepare: true, source)
+        let migrator = try await connect(url, options, for: .preparing, source)
         do {
             try await migrator.database.prepare(lockTimeout: options.openLockTimeout)
         } catch {
@@ -93,14 +93,14 @@ public struct Migrator: Sendable {
         return migrator
     }
 
-    /// Opens and reads the version, in two round trips.
+    /// Opens and reads the version, in one round trip where all is as usual.
     ///
     /// - Throws: As `open` and `version()`.
     public static func openReadingVersion(
         database url: DatabaseURL, options: Options = Options(),
         source: () throws(MigrationError) -> MigrationSource
     ) async throws -> (Migrator, Version) {
-        let migrator = try await connect(url, options, willPrepare: true, source)
+        let migrator = try await connect(url, options, for: .readingVersion, source)
         do {
             let row = try await migrator.database.prepareAndReadVersion(lockTimeout: options.openLockTimeout)
             return (migrator, Version(row))
@@ -116,15 +116,17 @@ public struct Migrator: Sendable {
     public static func connect(
         source: MigrationSource, database url: DatabaseURL, options: Options = Options()
     ) async throws -> Migrator {
-        try await connect(url, options, willPrepare: false) { () throws(MigrationError) in source }
+        try await connect(url, options, for: .looking) { () throws(MigrationError) in source }
     }
 
     private static func connect(
-        _ url: DatabaseURL, _ options: Options, willPrepare: Bool,
+        _ url: DatabaseURL, _ options: Options, for purpose: MigrationDatabase.Purpose,
         _ source: () throws(MigrationError) -> MigrationSource
     ) async throws -> Migrator {
-        async let database = connect(url, options, willPrepare: willPrepare)
-        // Where there is one thread, the connection is begun on it first.
+        async let database = connect(url, options, for: purpose)
+        // Where there is one thread, the connection is begun on it first, and libpq's first message sent: a thread loop looks at
+        // its sockets between two jobs, and libpq has to be called twice.
+        await Task.yield()
         await Task.yield()
         let source = try source()
         return Migrator(source: source, database: try await database, options: options)
@@ -134,11 +136,11 @@ public struct Migrator: Sendable {
     ///
     /// - Throws: `MigrationError`: the last one when the time is over, others than "not up yet" at once.
     public static func waitForDatabase(_ url: DatabaseURL, options: Options) async throws {
-        try await connect(url, options, willPrepare: false).connection.close()
+        try await connect(url, options, for: .looking).connection.close()
     }
 
     private static func connect(
-        _ url: DatabaseURL, _ options: Options, willPrepare: Bool
+        _ url: DatabaseURL, _ options: Options, for purpose: MigrationDatabase.Purpose
     ) async throws -> MigrationDatabase {
         let clock = ContinuousClock()
         let deadline = options.wait.map { clock.now.advanced(by: $0) }
@@ -146,7 +148,7 @@ public struct Migrator: Sendable {
         while true {
             do {
                 return try await MigrationDatabase.connect(
-                    url, willPrepare: willPrepare, report: options.report)
+                    url, for: purpose, report: options.report)
             } catch let error as MigrationError {
                 guard let deadline, error.isWorthWaitingFor, clock.now < deadline else { throw error }
                 options.report(.waitingForDatabase(reason: error.message))

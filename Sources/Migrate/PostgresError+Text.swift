@@ -35,16 +35,16 @@ extension PostgresError {
         // The socket is not there yet, or the server was stopped while it took us in.
         case .connectionFailed(.other):
             message.hasSuffix("No such file or directory")
-                || message.contains("closed the connection unexpectedly")
+                || message.hasBytes("closed the connection unexpectedly")
         default: false
         }
     }
 
     /// `127.0.0.1:5432` out of `connection to server at "localhost" (127.0.0.1), port 5432 failed: …`.
     private var address: String {
-        guard let at = message.firstRange(of: "at \"")?.upperBound,
-            let comma = message[at...].firstRange(of: ", port "),
-            let end = message[comma.upperBound...].firstRange(of: " failed")
+        guard let at = message.firstBytes("at \"")?.upperBound,
+            let comma = message[at...].firstBytes(", port "),
+            let end = message[comma.upperBound...].firstBytes(" failed")
         else { return "server" }
         let port = message[comma.upperBound..<end.lowerBound]
         var host = message[at..<comma.lowerBound]
@@ -57,8 +57,8 @@ extension PostgresError {
     }
 
     private var socketText: String? {
-        guard let start = message.firstRange(of: "on socket \"")?.upperBound,
-            let end = message[start...].firstRange(of: "\" failed: ")
+        guard let start = message.firstBytes("on socket \"")?.upperBound,
+            let end = message[start...].firstBytes("\" failed: ")
         else { return nil }
         return
             "dial unix \(message[start..<end.lowerBound]): connect: \(message[end.upperBound...].lowercased())"

@@ -14,7 +14,7 @@ struct ScriptPieces: ~Copyable {
     private(set) var statementCount = 0
 
     /// - Parameter readLength: How much to read at least before a piece is cut off.
-    init(_ path: String, readLength: Int = 256 << 10) throws(Directory.Failure) {
+    init(_ path: String, readLength: Int = 64 << 10) throws(Directory.Failure) {
         descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw Directory.Failure(errno: errno) }
         self.readLength = readLength

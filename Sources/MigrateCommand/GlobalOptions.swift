@@ -16,7 +16,7 @@ struct GlobalOptions {
     private let wait: Flag<Duration>
     private let transactional: Flag<Bool>
     private let exitCodeOnStopFlag: Flag<UInt>
-    let usage: String
+    private let flags: FlagSet
     private let parsed: ParsedFlags
 
     init(_ arguments: [String]) throws(UsageFailure) {
@@ -43,13 +43,15 @@ struct GlobalOptions {
             "tx", default: false, "Run each migration and its record in one transaction")
         exitCodeOnStopFlag = flags.define(
             "exit-code-on-stop", default: 0, placeholder: "N", "Exit code after a stop by a signal")
-        usage = Usage.text(flags)
+        self.flags = flags
         do {
             parsed = try flags.parse(arguments)
         } catch {
-            throw UsageFailure(line: "\(error)", usage: usage)
+            throw UsageFailure(line: "\(error)", usage: Usage.text(flags))
         }
     }
+
+    var usage: String { Usage.text(flags) }
 
     var arguments: [String] { parsed.arguments }
     var isVerbose: Bool { parsed[verbose] }

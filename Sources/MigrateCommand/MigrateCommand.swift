@@ -1,6 +1,7 @@
 import Flags
 import Glibc
 import Migrate
+import Postgres
 
 /// The program `migrate`: golang-migrate's command line, streams and exit codes (`specs/migrate.md` 1), and what goes
 /// beyond (5).
@@ -13,14 +14,14 @@ enum MigrateCommand {
     // signal would end the process there.
     static func main() {
         let signals = SignalWatch()
-        let thread = FirstThread()
-        let work = Task.detached(executorPreference: thread) {
+        let loop = ThreadLoop()
+        let work = Task.detached(executorPreference: loop) {
             let code = await run(Array(CommandLine.arguments.dropFirst()), signals)
             // Nothing is buffered, and what libraries would tidy up goes with the process.
             _exit(code)
         }
         signals.onForce { work.cancel() }
-        thread.run()
+        loop.run()
     }
 
     private static func run(_ arguments: [String], _ signals: SignalWatch) async -> Int32 {

@@ -15,14 +15,14 @@ enum ConnectionFailureText {
         if let line = lines.first(where: { $0.hasSuffix("Connection refused") }) {
             return PostgresError(.connectionFailed(.refused), line)
         }
-        if let line = lines.first(where: { $0.contains("server does not support SSL") }) {
+        if let line = lines.first(where: { $0.hasBytes("server does not support SSL") }) {
             return PostgresError(.connectionFailed(.tlsNotSupported), line)
         }
-        if let line = lines.first(where: { $0.contains("could not translate host name") }) {
+        if let line = lines.first(where: { $0.hasBytes("could not translate host name") }) {
             return PostgresError(.connectionFailed(.hostNotFound), line)
         }
         if let line = lines.first(where: {
-            $0.hasSuffix("Connection timed out") || $0.contains("timeout expired")
+            $0.hasSuffix("Connection timed out") || $0.hasBytes("timeout expired")
         }) {
             return PostgresError(.connectionFailed(.timedOut), line)
         }
@@ -32,8 +32,8 @@ enum ConnectionFailureText {
     /// `… failed: FATAL:  28P01: message`.
     private static func serverReport(_ line: String) -> PostgresServerError? {
         // Further attempts on the same connection have no prefix.
-        let report = line.firstRange(of: "failed: ").map { line[$0.upperBound...] } ?? line[...]
-        guard let colon = report.firstRange(of: ":  ") else { return nil }
+        let report = line.firstBytes("failed: ").map { line[$0.upperBound...] } ?? line[...]
+        guard let colon = report.firstBytes(":  ") else { return nil }
         let severity = report[..<colon.lowerBound]
         let rest = report[colon.upperBound...]
         let state = rest.prefix(5)

@@ -2,13 +2,15 @@ import CLibPQ
 import Glibc
 import Synchronization
 
-/// The thread that waits for all connections of the process at once, and for the time.
+/// Waits for all connections of the process at once, and for the time: on a thread of its own, or on the one of a
+/// `ThreadLoop`.
 ///
-/// It alone calls `epoll_wait`. Registering, changing and removing a descriptor are system calls that any thread may
+/// That thread alone calls `epoll_wait`. Registering, changing and removing a descriptor are system calls that any thread may
 /// make. Sessions are found by a number that is never used twice, so an event for a session that is gone is dropped.
 final class Poller: Sendable {
-    /// The one of this process; its thread starts with the first use and stays.
+    /// The one of this process; a thread of its own starts with the first use and stays.
     static let shared = Poller()
+    private static let threadOfProgram = Mutex<pthread_t?>(nil)
 
     private struct Timer {
         let deadline: UInt64
@@ -27,15 +29,29 @@ final class Poller: Sendable {
     private let epoll: Int32
     /// An `eventfd` under the number 0: a write makes the thread look at its timers again.
     private let bell: Int32
+    /// The thread of the program that calls `turn`; `nil` where a thread of the poller's own does.
+    private let owner: pthread_t?
 
     private init() {
+        owner = Self.threadOfProgram.withLock { $0 }
         epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
         bell = eventfd(0, Int32(EFD_CLOEXEC) | Int32(EFD_NONBLOCK))
         precondition(
             epoll >= 0 && bell >= 0, "no file descriptors left: raise the limit of open files (ulimit -n)")
         control(EPOLL_CTL_ADD, bell, reading: true, writing: false, id: 0)
-        WorkerThread.start(named: "postgres-poll") { self.run() }
+        if owner == nil { WorkerThread.start(named: "postgres-poll") { self.run() } }
     }
+
+    /// Has the calling thread take the place of the poller's own: it must call `turn` from then on. Comes before every other
+    /// use of the library.
+    static func takeOver() -> Poller {
+        threadOfProgram.withLock { $0 = pthread_self() }
+        precondition(shared.isOnOwner, "the library was used before a thread of the program took it over")
+        return shared
+    }
+
+    /// The caller is on the thread of the program that calls `turn`.
+    var isOnOwner: Bool { owner.map { pthread_equal($0, pthread_self()) != 0 } ?? false }
 
     // MARK: Descriptors
 
@@ -90,7 +106,7 @@ final class Poller: Sendable {
             if isEarliest { state.earliest = deadline }
             return (state.lastID, isEarliest)
         }
-        if isEarliest { ring() }
+        if isEarliest, !isOnOwner { ring() }
         return id
     }
 
@@ -100,13 +116,15 @@ final class Poller: Sendable {
         _ = state.withLock { $0.timers.removeValue(forKey: timer) }
     }
 
-    private func ring() {
+    /// Ends the wait of `turn`, or the next one.
+    func ring() {
         var one: UInt64 = 1
         // A full counter means that the bell rings already.
         _ = unsafe write(bell, &one, 8)
     }
 
-    private func fireTimers() {
+    /// - Returns: Whether one was due.
+    private func fireTimers() -> Bool {
         let now = MonotonicClock.now
         let due: [Timer] = state.withLock { state in
             guard state.earliest <= now else { return [] }
@@ -116,6 +134,7 @@ final class Poller: Sendable {
             return due.values.sorted { $0.deadline < $1.deadline }
         }
         for timer in due { timer.fire() }
+        return !due.isEmpty
     }
 
     /// Milliseconds until the next timer, rounded up; -1 without one.
@@ -129,12 +148,18 @@ final class Poller: Sendable {
     // MARK: The thread
 
     private func run() {
-        var events = unsafe [epoll_event](repeating: epoll_event(), count: 64)
-        while true {
-            let patience = self.patience
-            let count = unsafe events.withUnsafeMutableBufferPointer { buffer in
-                unsafe epoll_wait(epoll, buffer.baseAddress, Int32(buffer.count), patience)
-            }
+        while true { turn() }
+    }
+
+    /// Waits until a descriptor is ready, a timer is due or the bell rings, and serves what there is.
+    ///
+    /// - Parameter mayWait: Without, it serves what is there already.
+    /// - Returns: Whether there was something.
+    @discardableResult
+    func turn(mayWait: Bool = true) -> Bool {
+        let patience = mayWait ? self.patience : 0
+        let isReady = unsafe withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: 64) { events in
+            let count = unsafe epoll_wait(epoll, events.baseAddress, Int32(events.count), patience)
             for index in 0..<Int(max(count, 0)) {
                 let id = unsafe events[index].data.u64
                 if id == 0 {
@@ -144,7 +169,8 @@ final class Poller: Sendable {
                     session.becameReady()
                 }
             }
-            fireTimers()
+            return count > 0
         }
+        return fireTimers() || isReady
     }
 }

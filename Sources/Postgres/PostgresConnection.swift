@@ -190,6 +190,17 @@ extension PostgresConnection {
         return try await last(session.run(operation, isShielded: isShielded))
     }
 
+    /// Runs statements without parameters in one message, for all of their results.
+    ///
+    /// - Throws: `PostgresError`, or `CancellationError`.
+    nonisolated(nonsending)
+        package func queryEach(unsafeSQL: String) async throws -> [PostgresResult]
+    {
+        try await session.run(
+            Operation(
+                .simple(try Self.terminated(unsafeSQL.utf8)), timeout: session.configuration.queryTimeout))
+    }
+
     @discardableResult
     nonisolated(nonsending)
         func execute(script: some Collection<UInt8>, timeout: Duration?, isShielded: Bool) async throws -> Int

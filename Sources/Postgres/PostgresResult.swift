@@ -197,12 +197,12 @@ public struct PostgresCell: Sendable {
     /// The text form; `nil` for NULL.
     public var text: String? { unsafe withBytes { unsafe String(decoding: $0, as: UTF8.self) } }
 
-    func requiredText(as type: String) throws -> String {
+    package func requiredText(as type: String) throws -> String {
         guard let text else { throw mismatch("it is NULL; ask for \(type)? if that is right") }
         return text
     }
 
-    func require(_ oids: [UInt32], as type: String) throws {
+    package func require(_ oids: [UInt32], as type: String) throws {
         guard oids.contains(column.typeOID) else {
             throw mismatch(
                 "its type has the object id \(column.typeOID), which is no \(type); "

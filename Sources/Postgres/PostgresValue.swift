@@ -50,24 +50,29 @@ extension Optional: PostgresDecodable where Wrapped: PostgresDecodable {
     }
 }
 
+extension PostgresParameter: PostgresEncodable {
+    /// Itself.
+    public var postgresParameter: PostgresParameter { self }
+}
+
 /// Object ids of the built-in types that the library reads and writes (`pg_type.dat` of PostgreSQL).
-enum TypeOID {
-    static let bool: UInt32 = 16
-    static let bytea: UInt32 = 17
-    static let name: UInt32 = 19
-    static let int8: UInt32 = 20
-    static let int2: UInt32 = 21
-    static let int4: UInt32 = 23
-    static let text: UInt32 = 25
-    static let oid: UInt32 = 26
-    static let json: UInt32 = 114
-    static let float4: UInt32 = 700
-    static let float8: UInt32 = 701
-    static let textArray: UInt32 = 1009
-    static let varcharArray: UInt32 = 1015
-    static let varchar: UInt32 = 1043
-    static let timestamp: UInt32 = 1114
-    static let timestamptz: UInt32 = 1184
-    static let uuid: UInt32 = 2950
-    static let jsonb: UInt32 = 3802
+package enum TypeOID {
+    package static let bool: UInt32 = 16
+    package static let bytea: UInt32 = 17
+    package static let name: UInt32 = 19
+    package static let int8: UInt32 = 20
+    package static let int2: UInt32 = 21
+    package static let int4: UInt32 = 23
+    package static let text: UInt32 = 25
+    package static let oid: UInt32 = 26
+    package static let json: UInt32 = 114
+    package static let float4: UInt32 = 700
+    package static let float8: UInt32 = 701
+    package static let textArray: UInt32 = 1009
+    package static let varcharArray: UInt32 = 1015
+    package static let varchar: UInt32 = 1043
+    package static let timestamp: UInt32 = 1114
+    package static let timestamptz: UInt32 = 1184
+    package static let uuid: UInt32 = 2950
+    package static let jsonb: UInt32 = 3802
 }

@@ -30,8 +30,8 @@ extension Session {
         AnswerWatch.enter()
         defer { AnswerWatch.leave() }
         let isOnPool = AnswerWatch.isOnPool
-        // On another executor only a wait gives a turn to what else its thread does.
-        if operation.answersSoon, isOnPool || !isTurnOver(), AnswerWatch.begin() {
+        // On another executor only a wait gives a turn to what else its thread does; a thread loop waits for the answer itself.
+        if operation.answersSoon, !poller.isOnOwner, isOnPool || !isTurnOver(), AnswerWatch.begin() {
             let outcome =
                 withLock { lockedSubmit(operation, mayWatch: true, isOnPool: isOnPool) }
                 ? await lookForAnswer(to: operation, isOnPool: isOnPool) : nil

@@ -178,6 +178,39 @@ import Testing
         #expect(silent.error.isEmpty)
     }
 
+    @Test("with -verbose it is told what is odd about the migrations; without, nothing is")
+    func oddMigrations() async throws {
+        let sandbox = try await Sandbox([
+            "1_a.up.sql": "", "1_a.down.sql": "", "000002_b.up.sql": "", "3_c.up.sql.bak": "",
+            "3_c.down.sql": "",
+        ])
+        try FileManager.default.createSymbolicLink(
+            atPath: "\(sandbox.path)/4_d.up.sql", withDestinationPath: "nowhere.sql")
+        try FileManager.default.createSymbolicLink(
+            atPath: "\(sandbox.path)/4_d.down.sql", withDestinationPath: "1_a.down.sql")
+        let told = try await sandbox.migrate("status", global: ["-verbose"])
+        let warnings = told.error.split(separator: "\n").compactMap { line in
+            line.range(of: "warning: ").map { String(line[$0.upperBound...]) }
+        }
+        #expect(
+            warnings == [
+                "000002_b.up.sql and 1_a.up.sql have versions of different width: listed by name they stand in another "
+                    + "order than they run",
+                "000002_b.up.sql has no down file: undoing it changes the version and nothing else",
+                "3_c.up.sql.bak is a migration as any other: what stands behind up or down makes no difference",
+                "4_d.up.sql is a link that leads to no file",
+            ])
+        let silent = try await sandbox.migrate("status")
+        #expect(silent.error.isEmpty)
+    }
+
+    @Test("files of one width, without any way back, are not odd")
+    func ordinaryMigrations() async throws {
+        let sandbox = try await Sandbox(["08_a.up.sql": "", "09_b.up.sql": "", "10_c.up.sql": ""])
+        let told = try await sandbox.migrate("status", global: ["-verbose"])
+        #expect(!told.error.contains("warning: "))
+    }
+
     @Test("a lock that the original would not see is refused")
     func otherLock() async throws {
         let sandbox = try await Sandbox(Sandbox.three)

@@ -77,6 +77,28 @@ import Testing
         #expect(settings == "3MB|public")
     }
 
+    @Test("the version is that of the current schema's table, whatever else the search path leads to")
+    func currentSchemaFirst() async throws {
+        let sandbox = try await Sandbox(Sandbox.three)
+        _ = try await sandbox.sql(
+            "CREATE SCHEMA s1; CREATE TABLE s1.schema_migrations (version bigint, dirty boolean); "
+                + "INSERT INTO s1.schema_migrations VALUES (2, false)")
+        let elsewhere = try await sandbox.migrate("version", query: "search_path=public,s1")
+        #expect(elsewhere.lines == ["error: no migration"])
+        let first = try await sandbox.migrate("version", query: "search_path=s1,public")
+        #expect(first.lines == ["2"])
+        _ = try await sandbox.migrate("up", "1")
+        let usual = try await sandbox.migrate("version", query: "search_path=public,s1")
+        #expect(usual.lines == ["1"])
+        _ = try await sandbox.sql("ALTER TABLE schema_migrations DROP COLUMN dirty")
+        let misshapen = try await sandbox.migrate("version")
+        #expect(
+            misshapen.lines == [
+                "error: pq: column \"dirty\" does not exist in line 0: SELECT version, dirty FROM "
+                    + "\"public\".\"schema_migrations\" LIMIT 1"
+            ])
+    }
+
     @Test("a socket is used without TLS; passwords may hold escaped characters; PG variables fill the gaps")
     func addresses() async throws {
         let sandbox = try await Sandbox(Sandbox.three)

@@ -33,7 +33,7 @@ import Testing
                 "-d", sandbox.database,
             ])
         holder.write("SELECT pg_advisory_lock(\(id));\n")
-        try await sandbox.waitUntil("SELECT count(*) = 1 FROM \(Self.advisory) AND granted")
+        try await sandbox.waitUntil("SELECT count(*) = 1 FROM \(Self.advisory) AND granted AND objid = \(id)")
         return (
             holder,
             {
@@ -206,6 +206,25 @@ import Testing
         #expect(tables == "")
     }
 
+    @Test("a run that has waited for the lock stops gracefully as any other")
+    func gracefulStopAfterWaiting() async throws {
+        let (sandbox, gate) = try await gated()
+        let (_, release) = try await hold(sandbox)
+        let child = try sandbox.start("up", global: ["-verbose"])
+        #expect(await child.waitForError(containing: "Waiting for another run"))
+        try await release()
+        try await waitForBody(sandbox)
+        child.send(SIGINT)
+        #expect(await child.waitForError(containing: "Stopping after this running migration ..."))
+        gate.closeInput()
+        let ending = await child.wait()
+        _ = await gate.wait()
+        #expect(ending.status == 0)
+        #expect(!ending.isSignalled)
+        let row = try await sandbox.row()
+        #expect(row == "1|f")
+    }
+
     @Test("before the database is open, a signal ends the process as a signal does")
     func earlySignals() async throws {
         let sandbox = try await Sandbox(Sandbox.three)
@@ -235,23 +254,43 @@ import Testing
         #expect(version.lines == ["1 (dirty)"])
     }
 
-    @Test("SIGTERM stops process 1 of a container gracefully")
-    func processOne() async throws {
-        // A process namespace of its own, as a container has; its first process is number 1.
-        let (sandbox, gate) = try await gated()
-        let container = try ChildProcess(
+    /// Starts a run in a process namespace of its own, as a container has; its first process is number 1.
+    private func startContainer(_ sandbox: Sandbox) throws -> ChildProcess {
+        try ChildProcess(
             "unshare",
             [
                 "--fork", "--pid", "--kill-child", "--map-root-user", Sandbox.program, "-path", sandbox.path,
-                "-database", sandbox.url(), "up",
+                "-database", sandbox.url(), "-verbose", "up",
             ],
             // Where the tests run under the address sanitizer: its search for leaks knows no process namespaces.
             environment: ["LSAN_OPTIONS": "detect_leaks=0", "ASAN_OPTIONS": "detect_leaks=0"])
-        try await waitForBody(sandbox)
-        // Signal the child of `unshare`, which is process 1 inside.
+    }
+
+    /// Signals the child of `unshare`, which is process 1 inside.
+    private func terminate(_ container: ChildProcess) async throws {
         let children = try await ChildProcess.run("pgrep", ["-P", "\(container.processID)"])
-        let inner = try #require(pid_t(children.output.split(separator: "\n").first ?? ""))
-        kill(inner, SIGTERM)
+        kill(try #require(pid_t(children.output.split(separator: "\n").first ?? "")), SIGTERM)
+    }
+
+    @Test("SIGTERM ends process 1 of a container that is not through with opening the database")
+    func processOneEarly() async throws {
+        let sandbox = try await Sandbox(Sandbox.three)
+        let (_, release) = try await hold(sandbox)
+        let container = try startContainer(sandbox)
+        #expect(await container.waitForError(containing: "Waiting for another run"))
+        try await terminate(container)
+        let ending = await container.wait()
+        #expect(ending.status == 128 + SIGTERM)
+        #expect(!ending.error.contains("Stopping"))
+        try await release()
+    }
+
+    @Test("SIGTERM stops process 1 of a container gracefully")
+    func processOne() async throws {
+        let (sandbox, gate) = try await gated()
+        let container = try startContainer(sandbox)
+        try await waitForBody(sandbox)
+        try await terminate(container)
         #expect(await container.waitForError(containing: "Stopping"))
         gate.closeInput()
         let ending = await container.wait()

@@ -1,6 +1,7 @@
 import Foundation
 import Postgres
 import PostgresCluster
+import PostgresFoundation
 import Testing
 
 @Suite struct QueryTests {

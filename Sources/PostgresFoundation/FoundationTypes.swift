@@ -1,6 +1,8 @@
 import FoundationEssentials
+import Postgres
 
-// UUIDs, points in time and JSON, in Foundation's types.
+// UUIDs, points in time and JSON, in Foundation's types: apart, because Foundation would be half of a small program that
+// has no use for it (docs/decisions/0026).
 
 extension UUID: PostgresEncodable, PostgresDecodable {
     /// The 36 characters; the server infers the type, so that it serves for `uuid` and for text columns.
@@ -74,9 +76,4 @@ extension PostgresJSON {
             throw PostgresError(.misuse, "\(Value.self) cannot be written as JSON: \(error)")
         }
     }
-}
-
-extension PostgresParameter: PostgresEncodable {
-    /// Itself.
-    public var postgresParameter: PostgresParameter { self }
 }
