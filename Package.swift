@@ -95,8 +95,10 @@ let package = Package(
         .target(name: "Postgres", dependencies: ["CLibPQ", logging], swiftSettings: strict),
         .target(name: "PostgresFoundation", dependencies: ["Postgres"], swiftSettings: strict),
         .target(name: "Migrate", dependencies: ["Postgres"], swiftSettings: strict),
+        .target(name: "CArguments", cSettings: [.unsafeFlags(["-O2"])]),
         .executableTarget(
-            name: "MigrateCommand", dependencies: ["Migrate", "Postgres", "Flags"], swiftSettings: strict),
+            name: "MigrateCommand", dependencies: ["Migrate", "Postgres", "Flags", "CArguments"],
+            swiftSettings: strict),
         // The load of Benchmarks/Postgres/run.sh.
         .executableTarget(
             name: "PostgresBenchmark", dependencies: ["Postgres"], path: "Benchmarks/Postgres",
