@@ -99,23 +99,23 @@ bench-services: $(STAMPS)/build-packages $(STAMPS)/venv-services ## Requests aga
 sanitize: $(STAMPS)/build-packages ## Unit tests, fuzzers and simulation under the address and thread sanitizers.
 	@.ci/sanitize
 
-# pkg-config finds our own descriptions of lz4 and libpq first; lz4's folder holds nothing but static libraries, which the
-# linker finds first too. `migrate` is over in milliseconds: docs/decisions/0026 says what each word to the linker is for.
-RELEASE := -c release --static-swift-stdlib --disable-local-rpath --scratch-path .build/static \
-  -Xlinker -L$(CURDIR)/.build/static-libraries -Xswiftc -use-ld=lld -Xswiftc -Xfrontend -Xswiftc -function-sections \
-  -Xswiftc -Xclang-linker -Xswiftc -static-libgcc
-MIGRATE := $(foreach word,--no-pie --no-export-dynamic --no-warn-symbol-ordering \
+# pkg-config finds our own description of lz4 first, whose folder holds nothing but static libraries, which the linker
+# finds first too. `migrate` is over in milliseconds: docs/decisions/0026 says what each word to the linker is for.
+MIGRATE := --disable-local-rpath -Xswiftc -use-ld=lld -Xswiftc -Xfrontend -Xswiftc -function-sections \
+  -Xswiftc -Xclang-linker -Xswiftc -static-libgcc $(foreach word,--no-pie --no-export-dynamic --no-warn-symbol-ordering \
   --symbol-ordering-file=$(CURDIR)/Benchmarks/Migrate/functions.order,-Xlinker $(word))
 release: $(STAMPS)/build-packages ## Each of PRODUCTS with Swift's runtime (and lz4) linked in, stripped: .build/dist
-	@mkdir -p .build/static-libraries .build/dist
+	@mkdir -p .build/static-libraries/migrate .build/dist
 	@for library in lz4 stdc++; do \
 	  ln -sf "$$(gcc -print-file-name=lib$$library.a)" .build/static-libraries/lib$$library.a; done
 	@printf 'Name: lz4\nDescription: lz4, static\nVersion: 1.9\nLibs: -L%s -llz4\nCflags:\n' \
 	  "$(CURDIR)/.build/static-libraries" > .build/static-libraries/liblz4.pc
-	@printf 'Name: libpq\nDescription: libpq, behind a library of its own\nVersion: 15\nLibs: -L%s -lcrypto -lpq\nCflags: -I%s\n' \
-	  $$(pkg-config --variable=libdir libpq) $$(pkg-config --variable=includedir libpq) > .build/static-libraries/libpq.pc
+	@printf 'Name: libpq\nDescription: libpq, behind a library of its own\nVersion: 15\nLibs: -lcrypto -lpq\nCflags: -I%s\n' \
+	  "$$(pg_config --includedir)" > .build/static-libraries/migrate/libpq.pc
 	@for product in $(PRODUCTS); do \
-	  PKG_CONFIG_PATH=$(CURDIR)/.build/static-libraries swift build $(RELEASE) --product $$product \
+	  PKG_CONFIG_PATH=$(CURDIR)/.build/static-libraries/$$product:$(CURDIR)/.build/static-libraries \
+	  swift build -c release --product $$product \
+	    --static-swift-stdlib --scratch-path .build/static -Xlinker -L$(CURDIR)/.build/static-libraries \
 	    $$([ $$product = migrate ] && echo "$(MIGRATE)"); \
 	  strip -o .build/dist/$$product .build/static/release/$$product; done
 	@cd .build/dist && ls -l $(PRODUCTS)

@@ -36,6 +36,14 @@ open(f"{root}/large/000001_big.up.sql", "w").write(body)
 # psql in one transaction, as a file without BEGIN is for migrate.
 open(f"{root}/large.sql", "w").write(table + book(1, True) + "BEGIN;\n" + body + "COMMIT;\n" + book(1, False))
 P
+# What was just written lies in memory in larger pieces, of which more is mapped: both programs come from the disk.
+python3 - "$migrate" "$bin/psql" <<'P'
+import os, sys
+for path in sys.argv[1:]:
+    file = os.open(path, os.O_RDONLY)
+    os.fsync(file)
+    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+P
 # A process begins with the peak of the one that it came from, so that one has to be smaller than what is measured: a bare
 # interpreter, 8 MB where psql has 9.5.
 measure() { /usr/bin/python3 -I -S - "$@" <<'P'
