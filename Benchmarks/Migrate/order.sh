@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Writes functions.order, by which the linker puts those functions of `migrate` together that ordinary runs call
-# (docs/decisions/0026). Runs the program of `make release PRODUCTS=migrate` under valgrind on a temporary PostgreSQL server.
+# (docs/decisions/0028). Runs the program of `make release PRODUCTS=migrate` under valgrind on a temporary PostgreSQL server.
 # An old list costs memory and nothing else: names that are gone are passed over.
 # Usage: Benchmarks/Migrate/order.sh     (as root or as a user who may run PostgreSQL; needs valgrind)
 set -euo pipefail

@@ -2,7 +2,7 @@ extension StringProtocol {
     /// Where `text` stands for the first time, compared byte by byte; `nil` when it does not, or is empty.
     ///
     /// The library's own `firstRange(of:)` belongs to the module of regular expressions, which would be a fifth of a small
-    /// program (docs/decisions/0026).
+    /// program (docs/decisions/0028).
     package func firstBytes(_ text: String) -> Range<Index>? {
         guard let first = text.utf8.first else { return nil }
         var rest = utf8[...]

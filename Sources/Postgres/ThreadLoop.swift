@@ -3,7 +3,7 @@ import Synchronization
 
 /// Runs tasks, and all that this library waits for, on one thread: the one that a small program began with. A tool of one task
 /// needs no other threads, each of which costs time to start, to wake and to end, and memory of its own
-/// (docs/decisions/0026).
+/// (docs/decisions/0028).
 package final class ThreadLoop: TaskExecutor {
     /// Nanoseconds.
     private static let watchTime: UInt64 = 500_000

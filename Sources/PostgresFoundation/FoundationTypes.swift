@@ -2,7 +2,7 @@ import FoundationEssentials
 import Postgres
 
 // UUIDs, points in time and JSON, in Foundation's types: apart, because Foundation would be half of a small program that
-// has no use for it (docs/decisions/0026).
+// has no use for it (docs/decisions/0028).
 
 extension UUID: PostgresEncodable, PostgresDecodable {
     /// The 36 characters; the server infers the type, so that it serves for `uuid` and for text columns.
