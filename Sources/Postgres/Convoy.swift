@@ -6,6 +6,8 @@ final class Convoy: @unchecked Sendable {
     var members: [Operation]
     /// Those that have to be sent once more: a request to cancel another one has hit them, or their statement is outdated.
     var again: [Operation] = []
+    /// Statements whose preparation in this convoy has failed.
+    var unprepared: Set<KeptStatement> = []
     /// The server was asked to cancel a member.
     var isCancelled = false
     /// Called without the session's lock when the connection is free again or closed.

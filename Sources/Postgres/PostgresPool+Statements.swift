@@ -7,9 +7,13 @@ extension PostgresPool {
     /// Runs one statement, which is prepared at its first use on a connection and kept there; see
     /// `PostgresConnection.queryKept`.
     ///
-    /// Where no connection is free, statements of several callers share one: each is a transaction of its own, and
-    /// neither an error of another one nor its cancellation touches it. One that takes long delays those behind it. So this
-    /// is for statements that need nothing of their connection: no settings, locks or temporary tables of the session.
+    /// Where no connection is free, statements of several callers share one. Each is a transaction of its own, which an error
+    /// of another one does not touch. One that takes long delays those behind it while their time runs, and they fail with it
+    /// when the connection is lost, or closed because the server does not end what it was asked to cancel.
+    ///
+    /// This is for reads. A caller may be told that it was cancelled or out of time though the server carries its statement
+    /// out, and a statement that is hit by the cancellation of another one is sent again. It must need nothing of its
+    /// connection: no settings, locks or temporary tables of the session, no control of transactions.
     ///
     /// - Throws: As `query(_:timeout:)`.
     @discardableResult
@@ -71,7 +75,8 @@ extension PostgresPool {
                 carry([operation], on: entry)
             } else {
                 entry.connection.close()
-                entry.connection.session.decline(operation)
+                // One that was cancelled has no more use for the leave.
+                if !entry.connection.session.decline(operation) { giveBack(nil) }
             }
         }
         return false

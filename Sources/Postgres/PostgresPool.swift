@@ -328,7 +328,7 @@ public final class PostgresPool: Sendable {
     }
 
     /// Ends a loan: the permit goes to the next in line.
-    private func giveBack(_ entry: Idle?) {
+    func giveBack(_ entry: Idle?) {
         let (next, finished, isPruneNeeded) = state.withLock {
             state -> (Next, [CheckedContinuation<Void, Never>], Bool) in
             if let first = state.waiters.first {

@@ -48,6 +48,12 @@ extension Session {
             if self.isUnderWay(operation) { cancelHandle.cancel() }
             self.cancelReturned()
         }
+        lockedBeginGrace(operation)
+    }
+
+    /// Closes the session unless the server is past the operation in time.
+    func lockedBeginGrace(_ operation: Operation) {
+        lockedEndGrace()
         graceTimer = poller.schedule(at: MonotonicClock.after(Self.cancelGrace)) {
             [weak self, weak operation] in
             guard let operation else { return }

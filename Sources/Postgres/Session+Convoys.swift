@@ -16,13 +16,13 @@ extension Session {
         }
     }
 
-    /// Sends a statement back to its caller as one that was not sent.
-    func decline(_ operation: Operation) {
+    /// Sends a statement back to its caller as one that was not sent; false when it was cancelled meanwhile.
+    func decline(_ operation: Operation) -> Bool {
         withLock {
-            // Cancelled meanwhile?
-            guard let continuation = operation.memberContinuation else { return }
+            guard let continuation = operation.memberContinuation else { return false }
             operation.memberContinuation = nil
             resumptions.append(.member(nil, continuation))
+            return true
         }
     }
 
@@ -94,6 +94,8 @@ extension Session {
                 if next.isComplete { lockedCancel(next, of: convoy) }
             } else {
                 unsafe PQexitPipelineMode(pg)
+                // A request to cancel one of them that does not return must not hold up the next statement for ever.
+                if cancelsInFlight > 0 { lockedBeginGrace(operation) }
                 lockedEnd(operation)
             }
         case PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH:
@@ -108,19 +110,29 @@ extension Session {
 
     private func lockedEndMember(_ operation: Operation, _ convoy: Convoy) {
         lockedEndGrace()
-        guard let member = operation.member, !operation.isComplete else { return }
+        guard let member = operation.member else { return }
+        if member.isBeingPrepared {
+            // It was not. Those behind it that count on it have done nothing.
+            kept[member.statement] = nil
+            convoy.unprepared.insert(member.statement)
+        }
+        guard !operation.isComplete else { return }
         if let failure = operation.failure {
-            // It was not prepared.
-            if member.isBeingPrepared { kept[member.statement] = nil }
             let isHitByMistake =
                 convoy.isCancelled && operation.cancelReason == nil && failure.sqlState == "57014"
-            let isOutdated = failure.sqlState == "0A000" || failure.sqlState == "26000"
+            let isUnprepared =
+                failure.sqlState == "26000" && convoy.unprepared.contains(member.statement)
+                && !member.isBeingPrepared && operation.cancelReason == nil
+            let isOutdated =
+                !isUnprepared && (failure.sqlState == "0A000" || failure.sqlState == "26000")
             if isOutdated {
                 // The others are as old as this one. The server keeps its side of them until the connection ends.
                 kept.removeAll()
                 operation.failure?.code = .statementOutdated
             }
-            if isHitByMistake || isOutdated && !member.isSecondAttempt && operation.cancelReason == nil {
+            if isHitByMistake || isUnprepared
+                || isOutdated && !member.isSecondAttempt && operation.cancelReason == nil
+            {
                 operation.member?.isSecondAttempt = isOutdated || member.isSecondAttempt
                 operation.member?.isBeingPrepared = false
                 operation.failure = nil

@@ -112,7 +112,10 @@ extension Session {
     /// The server has said all about the operation.
     func lockedEnd(_ operation: Operation) {
         operation.hasEnded = true
-        if operation.isBegin, let failure = operation.failure { return lockedClose(failure) }
+        // Without its BEGIN the rest of a transaction would be carried out by itself.
+        if operation.isBegin || operation.isBehindBegin, let failure = operation.failure {
+            return lockedClose(failure)
+        }
         lockedCompleteCurrent()
     }
 

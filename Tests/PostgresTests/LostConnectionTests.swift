@@ -37,6 +37,32 @@ struct LostConnectionTests {
         try await withConnection { try await $0.ping() }
     }
 
+    @Test("what belongs to a transaction that the server did not begin is not carried out by itself")
+    func refusedBegin() async throws {
+        let report = Array("SERROR\0VERROR\0C0A000\0Mcannot use serializable mode in a hot standby\0\0".utf8)
+        var answer: [UInt8] = [UInt8(ascii: "E"), 0, 0, 0, UInt8(report.count + 4)]
+        answer += report
+        answer += [UInt8(ascii: "Z"), 0, 0, 0, 5, UInt8(ascii: "I")]
+        let server = NonsenseServer(answer: answer)
+        defer { server.stop() }
+        var configuration = PostgresConfiguration(
+            host: "127.0.0.1", port: server.port, database: "none", user: "nobody")
+        configuration.parameters["sslmode"] = "disable"
+        let connection = try await PostgresConnection.open(configuration)
+        defer { connection.close() }
+        let error = await #expect(throws: PostgresError.self) {
+            try await connection.withTransaction(isolation: .serializable) { transaction in
+                // Passed over in silence: the next one must not be sent.
+                do { try await transaction.query("SELECT \(1)::int") } catch let first as PostgresError {
+                    #expect(first.sqlState == "0A000")
+                }
+                try await transaction.query("SELECT \(2)::int")
+            }
+        }
+        #expect(error?.code == .connectionLost || error?.sqlState == "0A000")
+        #expect(!connection.isOpen)
+    }
+
     @Test("whenever its task is cancelled, a listener ends, and so does a statement of the same connection")
     func cancelledListener() async throws {
         let configuration = try PostgresConfiguration.testServer()
