@@ -45,7 +45,13 @@ public final class TestBroker: Sendable {
 
     /// A client of the test's own.
     public func client(_ id: String = "test") async throws -> StreamingClient {
-        try await StreamingClient.connect(
-            clusterID: Self.clusterID, clientID: "\(id)-\(UUID().uuidString)", ClientOptions(url))
+        // A machine that is busy is no failure.
+        var options = try ClientOptions(url)
+        options.connectTimeout = .seconds(300)
+        var streaming = StreamingOptions()
+        streaming.requestTimeout = .seconds(300)
+        streaming.publishTimeout = .seconds(300)
+        return try await StreamingClient.connect(
+            clusterID: Self.clusterID, clientID: "\(id)-\(UUID().uuidString)", options, streaming: streaming)
     }
 }
