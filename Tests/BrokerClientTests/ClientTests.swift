@@ -282,7 +282,9 @@ struct ClientTests {
         options.reconnect.maxRounds = 0
         async let greeted = server.greeted()
         let client = try await Client.connect(options)
-        _ = try await greeted
+        let connection = try await greeted
+        try await client.publish("served", "1")
+        #expect(try await connection.line() == "PUB served 1")
         await client.close()
         await server.stop()
     }

@@ -131,17 +131,24 @@ import Testing
         }
     }
 
+    /// Cancels the one behind the head, which waits for the lock, and then gives the head its lock.
+    private func cancelSecond(
+        of answers: [Answer], _ pid: Int, _ observer: PostgresConnection
+    ) async throws {
+        try await untilBlocked(pid, observer)
+        answers[1].cancel()
+        await #expect(throws: CancellationError.self) { try await answers[1].value }
+        try await unlock(observer, key)
+        #expect(try await number(answers[0]) == 0)
+        #expect(try await number(answers[2]) == 2)
+    }
+
     @Test("one that waits behind others is cancelled at once, and they are answered")
     func cancellationBehind() async throws {
         try await run { pool, pid, observer in
             try await lock(observer, key)
             let answers = try await together(pool, [blocked, blocked, "SELECT \(2)::int"])
-            try await untilBlocked(pid, observer)
-            answers[1].cancel()
-            await #expect(throws: CancellationError.self) { try await answers[1].value }
-            try await unlock(observer, key)
-            #expect(try await number(answers[0]) == 0)
-            #expect(try await number(answers[2]) == 2)
+            try await cancelSecond(of: answers, pid, observer)
         }
     }
 
@@ -152,12 +159,7 @@ import Testing
             let answers = try await together(
                 pool,
                 [blocked, "SELECT 0 FROM pg_advisory_xact_lock(\(otherKey)::bigint)", "SELECT \(2)::int"])
-            try await untilBlocked(pid, observer)
-            answers[1].cancel()
-            await #expect(throws: CancellationError.self) { try await answers[1].value }
-            try await unlock(observer, key)
-            #expect(try await number(answers[0]) == 0)
-            #expect(try await number(answers[2]) == 2)
+            try await cancelSecond(of: answers, pid, observer)
             try await unlock(observer, otherKey)
         }
     }

@@ -20,10 +20,7 @@ struct LostConnectionTests {
     func nonsense(_ answer: [UInt8], isPipeline: Bool) async throws {
         let server = NonsenseServer(answer: answer)
         defer { server.stop() }
-        var configuration = PostgresConfiguration(
-            host: "127.0.0.1", port: server.port, database: "none", user: "nobody")
-        configuration.parameters["sslmode"] = "disable"
-        let connection = try await PostgresConnection.open(configuration)
+        let connection = try await PostgresConnection.open(server.configuration)
         defer { connection.close() }
         let error = await #expect(throws: PostgresError.self) {
             if isPipeline {
@@ -45,10 +42,7 @@ struct LostConnectionTests {
         answer += [UInt8(ascii: "Z"), 0, 0, 0, 5, UInt8(ascii: "I")]
         let server = NonsenseServer(answer: answer)
         defer { server.stop() }
-        var configuration = PostgresConfiguration(
-            host: "127.0.0.1", port: server.port, database: "none", user: "nobody")
-        configuration.parameters["sslmode"] = "disable"
-        let connection = try await PostgresConnection.open(configuration)
+        let connection = try await PostgresConnection.open(server.configuration)
         defer { connection.close() }
         let error = await #expect(throws: PostgresError.self) {
             try await connection.withTransaction(isolation: .serializable) { transaction in
@@ -134,10 +128,7 @@ struct LostConnectionTests {
     func calledOffOpening() async throws {
         let server = NonsenseServer(answer: [], welcomes: false)
         defer { server.stop() }
-        var configuration = PostgresConfiguration(
-            host: "127.0.0.1", port: server.port, database: "none", user: "nobody")
-        configuration.parameters["sslmode"] = "disable"
-        let silent = configuration
+        let silent = server.configuration
         let task = Task { _ = try await PostgresConnection.open(silent) }
         while !server.hasMetClient { await Task.yield() }
         task.cancel()

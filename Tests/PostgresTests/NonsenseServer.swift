@@ -1,10 +1,11 @@
 import Foundation
 import Glibc
+import Postgres
 import Synchronization
 
 /// A server that lets one client in, waits for its first statement, and answers with given bytes; or lets nobody in.
 final class NonsenseServer {
-    let port: Int
+    private let port: Int
     private let listening: Int32
     private let thread: Thread
     private let ended = DispatchSemaphore(value: 0)
@@ -53,6 +54,14 @@ final class NonsenseServer {
             while unsafe recv(client, &buffer, buffer.count, 0) > 0 {}
         }
         thread.start()
+    }
+
+    /// What a client connects with.
+    var configuration: PostgresConfiguration {
+        var configuration = PostgresConfiguration(
+            host: "127.0.0.1", port: port, database: "none", user: "nobody")
+        configuration.parameters["sslmode"] = "disable"
+        return configuration
     }
 
     /// Ends the server; waits for its thread.
