@@ -19,10 +19,27 @@ final class PublishWindow: Sendable {
         var deadlines = CircularBuffer<(id: UInt64, at: NIODeadline)>()
         var nextID: UInt64 = 1
         var waiting = CircularBuffer<Completion<Void>>()
+        /// Those who wait until nothing is pending.
+        var flushing: [Completion<Void>] = []
+        /// Publishes that are not pending any more, whose callers are being told.
+        var reporting = 0
+        /// Those for whom nothing is pending any more, but somebody is still being told.
         var emptied: [Completion<Void>] = []
         /// Everything up to here went to a connection that is lost.
         var lostEnd: UInt64 = 0
         var closed: StreamingError?
+
+        /// Takes a publish out, if it is there, for a caller that makes its report next.
+        mutating func take(_ id: UInt64) -> (@Sendable (Outcome) -> Void)? {
+            guard let report = pending.removeValue(forKey: id)?.report else { return nil }
+            reporting += 1
+            guard pending.isEmpty else { return report }
+            deadlines.removeAll(keepingCapacity: true)
+            // What enters from now on is not theirs to wait for.
+            emptied += flushing
+            flushing.removeAll()
+            return report
+        }
     }
     private let state = Mutex(State())
     private let limit: Int
@@ -91,15 +108,14 @@ final class PublishWindow: Sendable {
     /// Takes a publish out and reports its outcome, if it has one; false when it is out already.
     @discardableResult
     private func finish(_ id: UInt64, _ outcome: Outcome?) -> Bool {
-        let (report, emptied) = state.withLock {
-            state -> ((@Sendable (Outcome) -> Void)?, [Completion<Void>]) in
-            guard let pending = state.pending.removeValue(forKey: id) else { return (nil, []) }
-            return (pending.report, Self.emptied(&state))
+        let (report, next) = state.withLock { state -> ((@Sendable (Outcome) -> Void)?, Completion<Void>?) in
+            guard let report = state.take(id) else { return (nil, nil) }
+            return (report, state.waiting.popFirst())
         }
         guard let report else { return false }
-        release(places: 1)
+        if let next, !next.complete(.success(())) { release(places: 1) }
         if let outcome { report(outcome) }
-        for completion in emptied { completion.complete(.success(())) }
+        reported(1)
         return true
     }
 
@@ -136,14 +152,21 @@ final class PublishWindow: Sendable {
     }
 
     private func fail(_ error: StreamingError, _ select: (inout State) -> [UInt64]) {
-        let (reports, emptied) = state.withLock {
-            state -> ([@Sendable (Outcome) -> Void], [Completion<Void>]) in
-            let ids = select(&state).sorted()
-            let reports = ids.compactMap { state.pending.removeValue(forKey: $0)?.report }
-            return (reports, Self.emptied(&state))
-        }
+        let reports = state.withLock { state in select(&state).sorted().compactMap { state.take($0) } }
         release(places: reports.count)
         for report in reports { report(.failure(error)) }
+        reported(reports.count)
+    }
+
+    /// So many of those that were taken out have been told; whoever waited for that goes on. Outside the lock, because
+    /// completing resumes a task.
+    private func reported(_ count: Int) {
+        let emptied = state.withLock { state -> [Completion<Void>] in
+            state.reporting -= count
+            guard state.reporting == 0, !state.emptied.isEmpty else { return [] }
+            defer { state.emptied = [] }
+            return state.emptied
+        }
         for completion in emptied { completion.complete(.success(())) }
     }
 
@@ -155,22 +178,20 @@ final class PublishWindow: Sendable {
         }
     }
 
-    private static func emptied(_ state: inout State) -> [Completion<Void>] {
-        guard state.pending.isEmpty else { return [] }
-        state.deadlines.removeAll(keepingCapacity: true)
-        defer { state.emptied = [] }
-        return state.emptied
-    }
-
     /// Publishes without an acknowledgement.
     var count: Int { state.withLock { $0.pending.count } }
 
-    /// Returns when no publish waits for its acknowledgement.
+    /// Returns when no publish waits for its acknowledgement and every caller has been told of its own.
     func empty() async throws(StreamingError) {
         let completion = Completion<Void>()
         let isEmpty = state.withLock { state in
-            if state.pending.isEmpty { return true }
-            state.emptied.append(completion)
+            if !state.pending.isEmpty {
+                state.flushing.append(completion)
+            } else if state.reporting > 0 {
+                state.emptied.append(completion)
+            } else {
+                return true
+            }
             return false
         }
         if isEmpty { return }

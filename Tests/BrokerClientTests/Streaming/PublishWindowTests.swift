@@ -36,6 +36,31 @@ struct PublishWindowTests {
         try await window.empty()
     }
 
+    @Test("flushing waits until everybody has been told, also the last one and whoever is told by another")
+    func flushed() async throws {
+        let window = PublishWindow(limit: 10)
+        let flush = { @Sendable (name: String) in
+            // Runs up to where it waits before the report goes on.
+            Task.immediate {
+                try await window.empty()
+                self.outcomes.list.withLock { $0.append("flushed \(name)") }
+            }
+        }
+        let flushes = Mutex<[Task<Void, any Error>]>([])
+        let b = try await window.enter(deadline: far, report: outcomes.report("b"))
+        let a = try await window.enter(deadline: far) { outcome in
+            // The other is the last that is pending; this one is still being told.
+            flushes.withLock { $0.append(flush("before")) }
+            window.acknowledged(b, .success(()))
+            flushes.withLock { $0.append(flush("after")) }
+            self.outcomes.report("a")(outcome)
+        }
+        window.acknowledged(a, .success(()))
+        for task in flushes.withLock({ $0 }) { try await task.value }
+        #expect(outcomes.all.prefix(2) == ["b: stored", "a: stored"])
+        #expect(Set(outcomes.all.dropFirst(2)) == ["flushed before", "flushed after"])
+    }
+
     @Test("beyond the limit a publisher waits for a place")
     func limit() async throws {
         let window = PublishWindow(limit: 1)
