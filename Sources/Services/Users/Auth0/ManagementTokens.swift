@@ -53,7 +53,8 @@ final class ManagementTokens: Sendable {
         try await database.query("DELETE FROM ma_token WHERE access_token = \(token)")
     }
 
-    private func fetched() -> Task<String, any Error> {
+    /// The token of the fetch that is under way, or of a new one.
+    func fetched() -> Task<String, any Error> {
         fetch.withLock { current in
             if let current { return current }
             let task = Task {
@@ -66,6 +67,8 @@ final class ManagementTokens: Sendable {
     }
 
     private func renew() async throws -> String {
+        // The caller's look may be older than the fetch before this one.
+        if let row = try await database.query(Self.stored).first { return try row.decode(0, as: String.self) }
         let granted = try await grant()
         return try await database.transaction { transaction in
             try await transaction.query("SELECT pg_advisory_xact_lock(\(Self.lock))")

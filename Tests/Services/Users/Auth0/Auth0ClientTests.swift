@@ -20,6 +20,18 @@ import Testing
         }
     }
 
+    @Test("whoever found no token before a fetch ended, and asks after it, takes what was fetched")
+    func tokenOfLateCaller() async throws {
+        try await Outside.run { outside, clients in
+            let tokens = ManagementTokens(
+                api: clients.auth0.api, credentials: Outside.credentials, database: outside.statements)
+            let first = try await tokens.current()
+            let late = try await tokens.fetched().value
+            #expect(first == "token-1" && late == first)
+            #expect(outside.auth.count("POST /oauth/token") == 1)
+        }
+    }
+
     @Test("a token is fetched while no transaction waits for it")
     func tokenOutsideOfTransactions() async throws {
         try await Outside.run { outside, clients in
