@@ -44,12 +44,12 @@ final class LocalBroker {
         return options
     }
 
-    func streaming(_ id: String) async throws -> StreamingClient {
+    func streaming(_ id: String, _ client: ClientOptions? = nil) async throws -> StreamingClient {
         var options = StreamingOptions()
         options.requestTimeout = .seconds(300)
         options.publishTimeout = .seconds(300)
         return try await StreamingClient.connect(
-            clusterID: "vc", clientID: id, try client(), streaming: options)
+            clusterID: "vc", clientID: id, client ?? self.client(), streaming: options)
     }
 
     /// Stops it and starts it again on the same port and directory.
@@ -266,7 +266,7 @@ struct BrokerIntegrationTests {
         }
         options.user = "me"
         options.password = "secret"
-        let client = try await StreamingClient.connect(clusterID: "vc", clientID: "a", options)
+        let client = try await broker.streaming("a", options)
         try await client.publish("c", [1])
         try await client.close()
         try await broker.stop()

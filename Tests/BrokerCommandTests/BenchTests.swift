@@ -93,8 +93,7 @@ struct BenchTests {
     @Test("the channels of a server are listed and shown")
     func monitoring() async throws {
         let server = try await server()
-        let client = try await StreamingClient.connect(
-            clusterID: "test-cluster", clientID: "me", try ClientOptions("nats://127.0.0.1:\(server.port)"))
+        let client = try await StreamingClient.patient(port: server.port, clusterID: "test-cluster")
         try await client.publish("a.b", Array("hello".utf8))
         let subscription = try await client.subscribe("a.b", ChannelSubscriptionOptions(durableName: "d"))
         let monitoring = try MonitoringClient("http://127.0.0.1:\(server.monitoringPort ?? 0)")
@@ -106,7 +105,8 @@ struct BenchTests {
         #expect(info.contains("active"))
         #expect(info.contains("d"))
         #expect(
-            try await monitoring.fetch("/streaming/channelsz?channel=no", timeout: .seconds(5)).status == 404)
+            try await monitoring.fetch("/streaming/channelsz?channel=no", timeout: .seconds(300)).status
+                == 404)
         try await subscription.close()
         try await client.close()
         try await server.shutdown()

@@ -25,8 +25,7 @@ struct OfflineStoreTests {
         let silence = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let server = try await BrokerServer.start(
             options: options, version: "test", logger: silence, streamingLogger: silence)
-        let client = try await StreamingClient.connect(
-            clusterID: "vc", clientID: "me", try ClientOptions("nats://127.0.0.1:\(server.port)"))
+        let client = try await StreamingClient.patient(port: server.port, clusterID: "vc")
         for number in 1...100 { try await client.publish("a", Array("\(number)".utf8), reply: "r") }
         try await client.publish("b", [])
         let running = try CheckCommand.check(root)

@@ -21,18 +21,24 @@ struct StreamingClientTests {
         }
     }
 
+    /// Options of a client that a slow machine does not make give up.
+    func patientOptions(_ server: ScriptedServer) throws -> (ClientOptions, StreamingOptions) {
+        var client = try ClientOptions(server.url)
+        client.connectTimeout = .seconds(300)
+        var streaming = StreamingOptions()
+        streaming.requestTimeout = .seconds(300)
+        streaming.publishTimeout = .seconds(300)
+        return (client, streaming)
+    }
+
     func session(
         _ change: (inout StreamingOptions) -> Void = { _ in },
         client changeClient: (inout ClientOptions) -> Void = { _ in }
     ) async throws -> Session {
         let server = try await ScriptedServer()
-        var clientOptions = try ClientOptions(server.url)
-        clientOptions.connectTimeout = .seconds(300)
+        var (clientOptions, options) = try patientOptions(server)
         clientOptions.reconnect.firstDelay = .milliseconds(1)
         clientOptions.reconnect.maxDelay = .milliseconds(5)
-        var options = StreamingOptions()
-        options.requestTimeout = .seconds(300)
-        options.publishTimeout = .seconds(300)
         change(&options)
         changeClient(&clientOptions)
         let (finalClientOptions, finalOptions) = (clientOptions, options)
@@ -362,12 +368,16 @@ struct StreamingClientTests {
     @Test("nobody at the cluster id, a refusal, and a bad client id are told apart")
     func connectFailures() async throws {
         let server = try await ScriptedServer()
-        let options = try ClientOptions(server.url)
+        let (options, streaming) = try patientOptions(server)
         await #expect(throws: StreamingError.invalidClientID("a.b")) {
-            try await StreamingClient.connect(clusterID: "vc", clientID: "a.b", options)
+            try await StreamingClient.connect(
+                clusterID: "vc", clientID: "a.b", options, streaming: streaming)
         }
         for isRefusal in [false, true] {
-            let failing = Task { try await StreamingClient.connect(clusterID: "vc", clientID: "me", options) }
+            let failing = Task {
+                try await StreamingClient.connect(
+                    clusterID: "vc", clientID: "me", options, streaming: streaming)
+            }
             let connection = try await server.greeted()
             var mux = ""
             for _ in 0..<4 {
