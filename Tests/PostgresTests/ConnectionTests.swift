@@ -21,9 +21,11 @@ import Testing
     func openingErrors() async throws {
         let refused = try await failure { $0.parameters["port"] = "1" }
         #expect(refused.code == .connectionFailed(.refused))
-        let unknown = try await failure { $0.parameters["host"] = "no.such.host.invalid" }
+        // Longer than a part of a name can be: the machine knows that without asking anybody.
+        let host = String(repeating: "n", count: 64) + ".invalid"
+        let unknown = try await failure { $0.parameters["host"] = host }
         #expect(unknown.code == .connectionFailed(.hostNotFound))
-        #expect(unknown.message == "lookup no.such.host.invalid: no such host")
+        #expect(unknown.message == "lookup \(host): no such host")
         let password = try await failure { $0.parameters["password"] = "s3cret" }
         #expect(password.code == .connectionFailed(.refusedByServer))
         #expect(password.sqlState == "28P01")
