@@ -118,7 +118,7 @@ import Testing
         "a whole server that is killed in the middle ends the run; after its return the version is told truly"
     )
     func serverKilled() async throws {
-        let cluster = try PostgresCluster.restartable()
+        let cluster = try await PostgresCluster.restartable()
         let slow = "CREATE TABLE a (); SELECT pg_sleep(1000)"
         for isTransactional in [false, true] {
             let sandbox = try await Sandbox(
@@ -136,7 +136,7 @@ import Testing
             #expect(down.status == 1)
             #expect(down.lines.first?.hasPrefix("error: failed to open database: ") == true, "\(down.error)")
             let waiting = try sandbox.start("version", global: ["-wait", "10m"])
-            try cluster.start()
+            try await cluster.start()
             let version = try await sandbox.migrate("version")
             #expect(version.lines == [isTransactional ? "1" : "2 (dirty)"])
             let waited = await waiting.wait()

@@ -18,7 +18,7 @@ final class Sandbox: Sendable {
     init(
         _ files: [String: String] = [:], database: String? = nil, cluster: PostgresCluster? = nil
     ) async throws {
-        self.cluster = try cluster ?? PostgresCluster.shared()
+        self.cluster = if let cluster { cluster } else { try await PostgresCluster.shared() }
         if let database {
             self.database = database
         } else {

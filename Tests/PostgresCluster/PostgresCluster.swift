@@ -24,14 +24,28 @@ public final class PostgresCluster: @unchecked Sendable {
     private let settings: String
 
     /// The server that most tests share.
-    public static func shared() throws -> PostgresCluster { try sharedResult.get() }
-    private static let sharedResult = Result { try PostgresCluster() }
+    public static func shared() async throws -> PostgresCluster { try await sharedTask.value }
+    private static let sharedTask = Task { try await onThread { try PostgresCluster() } }
 
     /// A server for one test that stops or kills it: what was committed before is there afterwards.
-    public static func restartable() throws -> PostgresCluster { try PostgresCluster(keepsCommits: true) }
+    public static func restartable() async throws -> PostgresCluster {
+        try await onThread { try PostgresCluster(keepsCommits: true) }
+    }
 
     /// A server with TLS and a certificate for `localhost`; its authority is `ca.crt` in the directory.
-    public static func encrypted() throws -> PostgresCluster { try PostgresCluster(isTLS: true) }
+    public static func encrypted() async throws -> PostgresCluster {
+        try await onThread { try PostgresCluster(isTLS: true) }
+    }
+
+    /// Runs something that blocks for as long as a program runs: on one of the few threads that all tasks share it would
+    /// hold up every other test.
+    private static func onThread<Value: Sendable>(
+        _ body: @escaping @Sendable () throws -> Value
+    ) async throws -> Value {
+        try await withCheckedThrowingContinuation { continuation in
+            Thread.detachNewThread { continuation.resume(with: Result { try body() }) }
+        }
+    }
 
     private init(isTLS: Bool = false, keepsCommits: Bool = false) throws {
         settings =
@@ -101,9 +115,12 @@ public final class PostgresCluster: @unchecked Sendable {
     }
 
     /// Stops the server at once, as if it had crashed.
-    public func stop() throws {
-        try Self.shell(
-            "\(Self.command(account, "\(binaries)/pg_ctl")) -D \(directory)/data -m immediate -w -t 600 stop")
+    public func stop() async throws {
+        try await Self.onThread { [self] in
+            try Self.shell(
+                "\(Self.command(account, "\(binaries)/pg_ctl")) -D \(directory)/data -m immediate -w -t 600 stop"
+            )
+        }
     }
 
     /// Kills the server's first process with SIGKILL, as the kernel does when memory runs out; the others notice.
@@ -117,14 +134,16 @@ public final class PostgresCluster: @unchecked Sendable {
 
     /// Starts the server again, on the same port. After `kill` it may take some tries: as long as a process of the old
     /// server is there, the new one refuses.
-    public func start() throws {
-        for attempt in 1... {
-            do {
-                return try Self.start(
-                    run: Self.command(account, ""), binaries: binaries, directory: directory, port: port,
-                    settings: settings)
-            } catch {
-                guard attempt < 100 else { throw error }
+    public func start() async throws {
+        try await Self.onThread { [self] in
+            for attempt in 1... {
+                do {
+                    return try Self.start(
+                        run: Self.command(account, ""), binaries: binaries, directory: directory, port: port,
+                        settings: settings)
+                } catch {
+                    guard attempt < 100 else { throw error }
+                }
             }
         }
     }
@@ -208,7 +227,7 @@ public final class PostgresCluster: @unchecked Sendable {
 
 /// The shells that clean up behind this process.
 private enum Supervisor {
-    // Only touched by the initialiser of a cluster, which runs under Swift's lock for lazy globals, and at exit.
+    // Only touched while a program is started, under `ChildProcess.starting`, and at exit.
     nonisolated(unsafe) private static var pipes: [(descriptor: Int32, processID: pid_t)] = []
     nonisolated(unsafe) private static var isRegistered = false
 

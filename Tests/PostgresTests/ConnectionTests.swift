@@ -6,7 +6,7 @@ import Testing
 
 @Suite struct ConnectionTests {
     private func failure(_ change: (inout PostgresConfiguration) -> Void) async throws -> PostgresError {
-        var configuration = try PostgresConfiguration.testServer()
+        var configuration = try await PostgresConfiguration.testServer()
         change(&configuration)
         do {
             let connection = try await PostgresConnection.open(configuration)
@@ -84,7 +84,7 @@ import Testing
         }
         #expect(error.code == .connectionFailed(.timedOut))
         // A task that is cancelled while it connects ends at once.
-        var configuration = try PostgresConfiguration.testServer()
+        var configuration = try await PostgresConfiguration.testServer()
         configuration.parameters["port"] = "\(port)"
         configuration.connectTimeout = nil
         let patient = configuration
@@ -95,8 +95,8 @@ import Testing
 
     @Test("TLS is libpq's: the certificate is verified when asked for")
     func tls() async throws {
-        let cluster = try PostgresCluster.encrypted()
-        var configuration = try PostgresConfiguration.testServer(cluster)
+        let cluster = try await PostgresCluster.encrypted()
+        var configuration = try await PostgresConfiguration.testServer(cluster)
         configuration.parameters["sslmode"] = "verify-full"
         configuration.parameters["sslrootcert"] = "\(cluster.directory)/ca.crt"
         // The certificate is for the name, not for the address.

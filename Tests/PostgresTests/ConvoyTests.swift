@@ -14,7 +14,7 @@ import Testing
         var options = PostgresPool.Options()
         options.maximumConnections = 1
         options.acquireTimeout = .seconds(600)
-        let pool = PostgresPool(try PostgresConfiguration.testServer(), options: options)
+        let pool = PostgresPool(try await PostgresConfiguration.testServer(), options: options)
         let pid = try await pool.withConnection { $0.backendProcessID }
         try await withConnection { try await body(pool, pid, $0) }
         // Ends when no connection is lent. A request to cancel that is still on its way holds one.

@@ -59,7 +59,7 @@ struct LostConnectionTests {
 
     @Test("whenever its task is cancelled, a listener ends, and so does a statement of the same connection")
     func cancelledListener() async throws {
-        let configuration = try PostgresConfiguration.testServer()
+        let configuration = try await PostgresConfiguration.testServer()
         for round in 0..<200 {
             let connection = try await PostgresConnection.open(configuration)
             defer { connection.close() }
@@ -91,7 +91,7 @@ struct LostConnectionTests {
         for _ in 0..<8 { BlockingCalls.openings.run { release.wait() } }
         defer { for _ in 0..<8 { release.signal() } }
         // This one needs no look-up, and begins on its own thread.
-        var configuration = try PostgresConfiguration.testServer()
+        var configuration = try await PostgresConfiguration.testServer()
         configuration.startsOnCallersThread = true
         let connection = try await PostgresConnection.open(configuration)
         defer { connection.close() }
@@ -107,7 +107,7 @@ struct LostConnectionTests {
         let asked = Atomic<Bool>(true)
         let place = Mutex<PostgresConnection?>(nil)
         let connection = try await {
-            var configuration = try PostgresConfiguration.testServer()
+            var configuration = try await PostgresConfiguration.testServer()
             var logger = Logger(label: "test") { _ in
                 AskingLogHandler { asked.store(place.withLock { $0 }?.isOpen ?? true, ordering: .relaxed) }
             }
@@ -140,7 +140,7 @@ struct LostConnectionTests {
         for _ in 0..<60 {
             var options = PostgresPool.Options()
             options.maximumConnections = 1
-            let pool = PostgresPool(try .testServer(), options: options)
+            let pool = PostgresPool(try await .testServer(), options: options)
             await withTaskGroup(of: Void.self) { group in
                 for _ in 0..<4 {
                     group.addTask {

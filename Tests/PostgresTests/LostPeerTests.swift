@@ -5,7 +5,7 @@ import Testing
 @Suite struct LostPeerTests {
     @Test("a lost machine is noticed by the server, and by the client, within 25 s")
     func lostPeers() async throws {
-        let cluster = try PostgresCluster.shared()
+        let cluster = try await PostgresCluster.shared()
         var configuration = PostgresConfiguration(
             host: "127.0.0.1", port: cluster.port, database: "postgres", user: "postgres",
             password: "postgres")

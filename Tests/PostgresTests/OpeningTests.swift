@@ -8,7 +8,7 @@ struct OpeningTests {
     // wait for the task: the poller once did, and with it stood every connection of the process.
     @Test("whenever it is called off, an opening ends, and others go on")
     func calledOff() async throws {
-        let configuration = try PostgresConfiguration.testServer()
+        let configuration = try await PostgresConfiguration.testServer()
         let clock = ContinuousClock()
         let began = clock.now
         try await PostgresConnection.open(configuration).close()

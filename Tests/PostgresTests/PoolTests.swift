@@ -7,9 +7,9 @@ import Testing
     private func pool(
         _ cluster: PostgresCluster? = nil, _ change: (inout PostgresPool.Options) -> Void = { _ in }
     )
-        throws -> (pool: PostgresPool, name: String)
+        async throws -> (pool: PostgresPool, name: String)
     {
-        var configuration = try PostgresConfiguration.testServer(cluster)
+        var configuration = try await PostgresConfiguration.testServer(cluster)
         let name = "pool-" + UUID().uuidString
         configuration.parameters["application_name"] = name
         var options = PostgresPool.Options()
@@ -27,7 +27,7 @@ import Testing
 
     @Test("two hundred tasks share ten connections, and none is left behind")
     func manyTasks() async throws {
-        let (pool, name) = try pool()
+        let (pool, name) = try await pool()
         try await withThrowingTaskGroup(of: Int.self) { group in
             for task in 0..<200 {
                 group.addTask {
@@ -62,7 +62,7 @@ import Testing
         "an exhausted pool says so: at once when the line is full, after the timeout otherwise; cancelled callers leave"
     )
     func exhaustion() async throws {
-        let (pool, _) = try pool {
+        let (pool, _) = try await pool {
             $0.maximumConnections = 1
             $0.maximumWaiters = 1
             $0.acquireTimeout = .milliseconds(100)
@@ -72,7 +72,7 @@ import Testing
             #expect(late?.code == .poolExhausted)
             #expect(late?.message.contains("all 1 are lent") == true)
         }
-        let (strict, _) = try self.pool {
+        let (strict, _) = try await self.pool {
             $0.maximumConnections = 1
             $0.maximumWaiters = 0
         }
@@ -80,7 +80,7 @@ import Testing
             let full = await #expect(throws: PostgresError.self) { try await strict.query("SELECT 1") }
             #expect(full?.code == .poolExhausted)
         }
-        let (patient, _) = try self.pool { $0.maximumConnections = 1 }
+        let (patient, _) = try await self.pool { $0.maximumConnections = 1 }
         try await patient.withConnection { _ in
             let waiting = Task { try await patient.query("SELECT 1") }
             waiting.cancel()
@@ -96,7 +96,7 @@ import Testing
         "a transaction left open is rolled back before the connection is lent again, and a cancelled body gives it back"
     )
     func leftovers() async throws {
-        let (pool, _) = try pool { $0.maximumConnections = 1 }
+        let (pool, _) = try await pool { $0.maximumConnections = 1 }
         try await pool.withConnection { try await $0.execute(script: "CREATE TEMP TABLE t (n int); ") }
         try await pool.withConnection { try await $0.execute(script: "BEGIN; INSERT INTO t VALUES (1)") }
         let count = try await pool.query("SELECT count(*) FROM t")[0].decode(0, as: Int.self)
@@ -117,9 +117,9 @@ import Testing
 
     @Test("concurrent transactions that collide are tried again until all have counted")
     func serialization() async throws {
-        let cluster = try PostgresCluster.shared()
+        let cluster = try await PostgresCluster.shared()
         let database = try await cluster.createDatabase()
-        var configuration = try PostgresConfiguration.testServer()
+        var configuration = try await PostgresConfiguration.testServer()
         configuration.parameters["dbname"] = database
         var options = PostgresPool.Options()
         options.acquireTimeout = .seconds(600)
@@ -145,8 +145,8 @@ import Testing
     @Test(
         "after the server restarted under load, every later query works and no connection is lost or leaked")
     func restart() async throws {
-        let cluster = try PostgresCluster.restartable()
-        let (pool, name) = try pool(cluster)
+        let cluster = try await PostgresCluster.restartable()
+        let (pool, name) = try await pool(cluster)
         let load = Task {
             try await withThrowingTaskGroup(of: Int.self) { group in
                 for _ in 0..<50 {
@@ -163,10 +163,10 @@ import Testing
             }
         }
         for _ in 0..<100 { try await pool.query("SELECT 1") }
-        try cluster.stop()
+        try await cluster.stop()
         let refused = await #expect(throws: PostgresError.self) { try await pool.query("SELECT 1") }
         #expect(refused != nil)
-        try cluster.start()
+        try await cluster.start()
         for _ in 0..<500 { try await pool.query("SELECT 1") }
         load.cancel()
         let failures = try await load.value
@@ -182,14 +182,14 @@ import Testing
 
     @Test("old and unused connections are closed and replaced")
     func ages() async throws {
-        let (pool, _) = try pool {
+        let (pool, _) = try await pool {
             $0.maximumLifetime = .zero
             $0.maximumConnections = 1
         }
         for _ in 0..<3 { try await pool.query("SELECT 1") }
         #expect(pool.statistics.opened == 3)
         #expect(pool.statistics.idle == 0)
-        let (checked, _) = try self.pool {
+        let (checked, _) = try await self.pool {
             $0.checkAfter = .zero
             $0.maximumConnections = 1
         }

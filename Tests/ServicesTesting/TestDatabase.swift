@@ -9,6 +9,18 @@ public struct TestDatabase: Sendable {
     public let name: String
     /// Its server.
     public let cluster: PostgresCluster
+    /// Keeps a connection from one statement to the next: in a debug build, opening one costs more than most statements.
+    private let pool: PostgresPool
+
+    private init(name: String, cluster: PostgresCluster) {
+        self.name = name
+        self.cluster = cluster
+        var options = PostgresPool.Options()
+        // A test that waits for a lock in one statement lets it go by another.
+        options.maximumConnections = 20
+        options.acquireTimeout = .seconds(300)
+        pool = PostgresPool(Self.configuration(name, cluster), options: options)
+    }
 
     /// Makes a database and migrates it.
     ///
@@ -16,7 +28,7 @@ public struct TestDatabase: Sendable {
     public static func make(_ service: String, in cluster: PostgresCluster? = nil) async throws
         -> TestDatabase
     {
-        let cluster = try cluster ?? PostgresCluster.shared()
+        let cluster = if let cluster { cluster } else { try await PostgresCluster.shared() }
         let database = TestDatabase(name: try await cluster.createDatabase(), cluster: cluster)
         let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent().appending(path: "Sources/Services/\(service)/Migrations").path
@@ -28,19 +40,21 @@ public struct TestDatabase: Sendable {
     }
 
     /// How to connect.
-    public var configuration: PostgresConfiguration {
+    public var configuration: PostgresConfiguration { Self.configuration(name, cluster) }
+
+    private static func configuration(_ name: String, _ cluster: PostgresCluster) -> PostgresConfiguration {
         var configuration = PostgresConfiguration(
             host: "127.0.0.1", port: cluster.port, database: name, user: "postgres", password: "postgres")
         configuration.parameters["sslmode"] = "disable"
+        // A machine that is busy is no failure.
+        configuration.connectTimeout = .seconds(300)
         return configuration
     }
 
-    /// Runs a statement on a connection of its own.
+    /// Runs a statement by itself, on any connection.
     @discardableResult
     public func query(_ query: PostgresQuery) async throws -> PostgresResult {
-        let connection = try await PostgresConnection.open(configuration)
-        defer { connection.close() }
-        return try await connection.query(query)
+        try await pool.withConnection { try await $0.query(query) }
     }
 
     /// The first column of the first row as text; "" for NULL or no row.

@@ -13,7 +13,7 @@ struct JSONRowFormatTests {
     ) async throws -> String {
         let format: JSONRowFormat =
             kinds.count == 1 ? JSONRowFormat(["k": kinds[0]]) : JSONRowFormat(["k": kinds[0], "l": kinds[1]])
-        let cluster = try PostgresCluster.shared()
+        let cluster = try await PostgresCluster.shared()
         var configuration = PostgresConfiguration(
             host: "127.0.0.1", port: cluster.port, database: "postgres", user: "postgres",
             password: "postgres")

@@ -121,7 +121,7 @@ struct HTTPBehaviourTests {
                     $0.contains(#""message":"request""#) && $0.contains(#""method":"GET""#)
                 }
             }
-            try await test.eventually("the server has ended the connection", within: .seconds(120)) {
+            try await test.eventually("the server has ended the connection") {
                 try socket.isClosing(at: test.service.port)
             }
             let taken = await socket.readToEnd()
@@ -164,18 +164,18 @@ struct HTTPBehaviourTests {
 
     @Test("without a database requests answer 503 and readiness too, and both come back by themselves")
     func databaseAway() async throws {
-        let cluster = try PostgresCluster.restartable()
+        let cluster = try await PostgresCluster.restartable()
         let database = try await TestDatabase.make("Projects", in: cluster)
         try await TestService.run(Projects.self, folder: "Projects", database: database) { test in
             let id = try await test.makeProject()
-            try cluster.stop()
+            try await cluster.stop()
             #expect(try await test.send("GET", "/api/v1/projects/\(id)", as: People.ann).status == 503)
             let health = try await test.send("GET", "/api/v1/health")
             #expect(health.status == 500)
             #expect(health.body == #"{"status":"db not ready"}"#)
             #expect(try await test.debug("/readyz").status == 503)
             #expect(try await test.debug("/healthz").status == 200)
-            try cluster.start()
+            try await cluster.start()
             try await test.eventually("it is ready again") { try await test.debug("/readyz").status == 200 }
             #expect(try await test.send("GET", "/api/v1/projects/\(id)", as: People.ann).status == 200)
         }
