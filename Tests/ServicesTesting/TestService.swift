@@ -23,9 +23,11 @@ public struct TestService: Sendable {
     ///   - folder: The folder with its migrations below `Sources/Services`.
     ///   - broker: Its broker; without one it finds none.
     ///   - environment: Variables beside the usual ones.
+    ///   - change: What no variable says.
     public static func run<Service: BackendService>(
         _ type: Service.Type, folder: String, broker: TestBroker? = nil, database: TestDatabase? = nil,
         issuer: TestIssuer? = nil, environment: [String: String] = [:], clock: ServiceClock = .system,
+        change: (inout ServiceConfiguration) -> Void = { _ in },
         _ body: (TestService) async throws -> Void
     ) async throws {
         let ownIssuer = issuer == nil ? try await TestIssuer() : nil
@@ -33,8 +35,9 @@ public struct TestService: Sendable {
         guard let issuer = issuer ?? ownIssuer else { return }
         let database = if let database { database } else { try await TestDatabase.make(folder) }
         let log = TestLog()
-        let configuration = try configuration(
+        var configuration = try configuration(
             type, database: database, issuer: issuer, broker: broker, environment: environment)
+        change(&configuration)
         let service = try await RunningService.start(type, configuration, clock: clock, logger: log.logger)
         let client = HTTPClient(eventLoopGroupProvider: .singleton)
         let test = TestService(
@@ -66,6 +69,8 @@ public struct TestService: Sendable {
             "API_DB_NAME": database.name, "API_DB_DISABLE_TLS": "true",
             "API_NATS_URL": broker?.url ?? "nats://127.0.0.1:1", "API_NATS_CLUSTER_ID": TestBroker.clusterID,
             "API_NATS_CLIENT_ID": "mic-\(Service.name)", "API_NATS_ACK_WAIT": "1s",
+            // A busy machine must not look like a slow client or a lost database.
+            "API_WEB_READ_TIMEOUT": "60s", "API_WEB_WRITE_TIMEOUT": "60s", "API_DB_TIMEOUT": "60s",
         ]
         variables.merge(environment) { $1 }
         let settings = try Settings(
@@ -110,14 +115,14 @@ public struct TestService: Sendable {
             headers: Dictionary(response.headers.map { ($0.name.lowercased(), $0.value) }) { "\($0), \($1)" })
     }
 
-    /// Waits until a condition holds.
-    public func eventually(
-        _ what: String, within limit: Duration = .seconds(30), _ condition: () async throws -> Bool
-    ) async throws {
-        let deadline = ContinuousClock.now + limit
+    /// Waits until a condition holds, for 300 s at most: only a test that would hang comes to that.
+    public func eventually(_ what: String, _ condition: () async throws -> Bool) async throws {
+        let deadline = ContinuousClock.now + .seconds(300)
+        let eventLoop = client.eventLoopGroup.any()
         while try await !condition() {
             guard ContinuousClock.now < deadline else { throw Late(what: what) }
-            await Task.yield()
+            // Leaves the processor to those who bring the condition about.
+            try await eventLoop.scheduleTask(in: .milliseconds(5)) {}.futureResult.get()
         }
     }
 

@@ -128,15 +128,23 @@ struct OutboxTests {
                 continuation.finish()
                 throw CancellationError()
             })
+        // Nor would the one after a broker that is slow to take a client.
+        let patient = ["API_NATS_CONNECT_TIMEOUT": "300s"]
         try await TestService.run(
             Projects.self, folder: "Projects", broker: broker, database: database, issuer: issuer,
-            clock: standing
+            environment: patient, clock: standing
         ) { first in
             try await first.eventually("it leads") { first.log.text.contains("the relay leads") }
             try await TestService.run(
                 Projects.self, folder: "Projects", broker: broker, database: database, issuer: issuer,
-                clock: standing
+                environment: patient, clock: standing
             ) { second in
+                // An event committed before the leader has its broker would wait for the end of a pause.
+                for replica in [first, second] {
+                    try await replica.eventually("it has the broker") {
+                        try await replica.debug("/readyz").text("broker") == "up"
+                    }
+                }
                 // The relay's first look, at which it finds that another leads, may come after the first commit.
                 for (index, replica) in [first, second, first, second].enumerated() {
                     _ = try await replica.makeProject("p\(index)")

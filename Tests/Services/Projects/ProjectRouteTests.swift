@@ -125,7 +125,8 @@ struct ProjectRouteTests {
             #expect(second.text("description") == "")
             #expect(second.object["active"] as? Bool == false)
             #expect(second.text("teamId") == team)
-            #expect(second.text("updatedAt") > first.text("updatedAt"))
+            let times = try [first, second].map { try #require(Timestamp(eventText: $0.text("updatedAt"))) }
+            #expect(times[1] > times[0])
             let columns = try await test.send("GET", path + "/columns", as: People.ann).array
             #expect(
                 columns.map { $0["columnName"] as? String } == [
