@@ -20,6 +20,9 @@ import CLibPQ
 extension Session {
     /// How long the server has to end a statement after it was told to. Then the connection is closed.
     static let cancelGrace = Duration.seconds(5)
+    /// When it is told once more: a server that is told before it has begun with a statement, which on a busy machine may
+    /// lie there for a while, forgets it.
+    private static let cancelInterval = Duration.seconds(1)
 
     /// Ends an operation early: out of the queue, or by a request to the server.
     func cancel(_ operation: Operation, _ reason: Operation.CancelReason) {
@@ -43,21 +46,29 @@ extension Session {
 
     func lockedRequestCancel(_ operation: Operation) {
         guard let cancelHandle else { return }
+        lockedSendCancel(operation, cancelHandle)
+        lockedBeginGrace(operation)
+    }
+
+    private func lockedSendCancel(_ operation: Operation, _ cancelHandle: CancelHandle) {
         cancelsInFlight += 1
         BlockingCalls.cancellations.run {
             if self.isUnderWay(operation) { cancelHandle.cancel() }
             self.cancelReturned()
         }
-        lockedBeginGrace(operation)
     }
 
     /// Closes the session unless the server is past the operation in time.
     func lockedBeginGrace(_ operation: Operation) {
+        lockedContinueGrace(operation, until: MonotonicClock.after(Self.cancelGrace))
+    }
+
+    private func lockedContinueGrace(_ operation: Operation, until end: UInt64) {
         lockedEndGrace()
-        graceTimer = poller.schedule(at: MonotonicClock.after(Self.cancelGrace)) {
+        graceTimer = poller.schedule(at: min(end, MonotonicClock.after(Self.cancelInterval))) {
             [weak self, weak operation] in
             guard let operation else { return }
-            self?.giveUp(operation)
+            self?.insist(operation, until: end)
         }
     }
 
@@ -70,14 +81,23 @@ extension Session {
         operation === (current?.convoy?.members.first ?? current)
     }
 
-    private func giveUp(_ operation: Operation) {
+    /// Asks the server to cancel once more, or closes the session.
+    private func insist(_ operation: Operation, until end: UInt64) {
         withLock {
             // The next statement must not pay for one that ended as its time did.
             guard lockedIsServed(operation) else { return }
-            lockedClose(
-                PostgresError(
-                    .connectionLost, "the server did not end a cancelled statement within \(Self.cancelGrace)"
-                ))
+            guard MonotonicClock.now < end else {
+                return lockedClose(
+                    PostgresError(
+                        .connectionLost,
+                        "the server did not end a cancelled statement within \(Self.cancelGrace)"
+                    ))
+            }
+            // The next statement waits for this request as it does for the first.
+            if !operation.hasEnded, cancelsInFlight == 0, let cancelHandle {
+                lockedSendCancel(operation, cancelHandle)
+            }
+            lockedContinueGrace(operation, until: end)
         }
     }
 

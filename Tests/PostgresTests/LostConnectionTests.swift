@@ -36,11 +36,8 @@ struct LostConnectionTests {
 
     @Test("what belongs to a transaction that the server did not begin is not carried out by itself")
     func refusedBegin() async throws {
-        let report = Array("SERROR\0VERROR\0C0A000\0Mcannot use serializable mode in a hot standby\0\0".utf8)
-        var answer: [UInt8] = [UInt8(ascii: "E"), 0, 0, 0, UInt8(report.count + 4)]
-        answer += report
-        answer += [UInt8(ascii: "Z"), 0, 0, 0, 5, UInt8(ascii: "I")]
-        let server = NonsenseServer(answer: answer)
+        let server = NonsenseServer(
+            answer: NonsenseServer.refusal("0A000", "cannot use serializable mode in a hot standby"))
         defer { server.stop() }
         let connection = try await PostgresConnection.open(server.configuration)
         defer { connection.close() }
@@ -55,6 +52,21 @@ struct LostConnectionTests {
         }
         #expect(error?.code == .connectionLost || error?.sqlState == "0A000")
         #expect(!connection.isOpen)
+    }
+
+    @Test("a server that has forgotten a request to cancel, as one does that came too early, is asked again")
+    func forgottenCancel() async throws {
+        let server = NonsenseServer(
+            answer: NonsenseServer.refusal("57014", "canceling statement due to user request"),
+            afterCancels: 2)
+        defer { server.stop() }
+        let connection = try await PostgresConnection.open(server.configuration)
+        defer { connection.close() }
+        let error = await #expect(throws: PostgresError.self) {
+            try await connection.query("SELECT pg_sleep(600)", timeout: .milliseconds(1))
+        }
+        #expect(error?.code == .timedOut)
+        #expect(connection.isOpen)
     }
 
     @Test("whenever its task is cancelled, a listener ends, and so does a statement of the same connection")

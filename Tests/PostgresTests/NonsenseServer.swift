@@ -3,7 +3,8 @@ import Glibc
 import Postgres
 import Synchronization
 
-/// A server that lets one client in, waits for its first statement, and answers with given bytes; or lets nobody in.
+/// A server that lets one client in, waits for its first statement, perhaps for requests to cancel it, and answers with
+/// given bytes; or lets nobody in.
 final class NonsenseServer {
     private let port: Int
     private let listening: Int32
@@ -18,7 +19,14 @@ final class NonsenseServer {
     /// A client has said something.
     var hasMetClient: Bool { met.isSet.load(ordering: .acquiring) }
 
-    init(answer: [UInt8], welcomes: Bool = true) {
+    /// The bytes of an error, and of the end of its statement.
+    static func refusal(_ sqlState: String, _ message: String) -> [UInt8] {
+        let report = Array("SERROR\0VERROR\0C\(sqlState)\0M\(message)\0\0".utf8)
+        return [UInt8(ascii: "E"), 0, 0, 0, UInt8(report.count + 4)] + report
+            + [UInt8(ascii: "Z"), 0, 0, 0, 5, UInt8(ascii: "I")]
+    }
+
+    init(answer: [UInt8], afterCancels cancels: Int = 0, welcomes: Bool = true) {
         let listening = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
@@ -50,6 +58,13 @@ final class NonsenseServer {
                 + [UInt8(ascii: "Z"), 0, 0, 0, 5, UInt8(ascii: "I")]
             if welcomes { unsafe send(client, welcome, welcome.count, Int32(MSG_NOSIGNAL)) }
             guard unsafe recv(client, &buffer, buffer.count, 0) > 0 else { return }
+            for _ in 0..<cancels {
+                let request = accept(listening, nil, nil)
+                guard request >= 0 else { return }
+                // It has all been read when the other side hears the end.
+                while unsafe recv(request, &buffer, 16, Int32(MSG_WAITALL)) < 0, errno == EINTR {}
+                close(request)
+            }
             unsafe send(client, answer, answer.count, Int32(MSG_NOSIGNAL))
             while unsafe recv(client, &buffer, buffer.count, 0) > 0 {}
         }
