@@ -98,12 +98,13 @@ struct LostConnectionTests {
 
     @Test("look-ups that hang hold up no cancellation")
     func hangingLookUps() async throws {
+        // Nobody else in this process can open a connection meanwhile, so the server is there before, and it is over soon.
+        var configuration = try await PostgresConfiguration.testServer()
         let release = Semaphore()
         // More than there are threads for: what is queued behind them waits too.
         for _ in 0..<8 { BlockingCalls.openings.run { release.wait() } }
         defer { for _ in 0..<8 { release.signal() } }
         // This one needs no look-up, and begins on its own thread.
-        var configuration = try await PostgresConfiguration.testServer()
         configuration.startsOnCallersThread = true
         let connection = try await PostgresConnection.open(configuration)
         defer { connection.close() }
@@ -152,6 +153,7 @@ struct LostConnectionTests {
         for _ in 0..<60 {
             var options = PostgresPool.Options()
             options.maximumConnections = 1
+            options.acquireTimeout = .seconds(600)
             let pool = PostgresPool(try await .testServer(), options: options)
             await withTaskGroup(of: Void.self) { group in
                 for _ in 0..<4 {

@@ -1,15 +1,10 @@
 import Postgres
-import PostgresCluster
 import Testing
 
 @Suite struct LostPeerTests {
     @Test("a lost machine is noticed by the server, and by the client, within 25 s")
     func lostPeers() async throws {
-        let cluster = try await PostgresCluster.shared()
-        var configuration = PostgresConfiguration(
-            host: "127.0.0.1", port: cluster.port, database: "postgres", user: "postgres",
-            password: "postgres")
-        configuration.parameters["sslmode"] = "disable"
+        var configuration = try await PostgresConfiguration.testServer()
         configuration.parameters["options"] = "-c TimeZone=UTC"
         configuration.noticeLostPeers()
         let connection = try await PostgresConnection.open(configuration)
