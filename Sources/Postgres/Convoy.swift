@@ -1,5 +1,6 @@
-/// Statements of several callers on their way together over one connection: sent at once, answered one after the other,
-/// each a transaction of its own. An error of one does not touch the others.
+/// Statements of several callers on their way together over one connection: sent at once, answered one after the other.
+/// An error of one does not touch the others: each is a transaction of its own, or all are one that only reads, and what
+/// that cannot carry is sent once more, by itself (`Session+SharedTransactions.swift`).
 // @unchecked: every variable is guarded by the lock of the session that carries it.
 final class Convoy: @unchecked Sendable {
     /// Those that the server has not answered to their ends. It is at the first one.
@@ -10,11 +11,18 @@ final class Convoy: @unchecked Sendable {
     var unprepared: Set<KeptStatement> = []
     /// The server was asked to cancel a member.
     var isCancelled = false
+    /// All of them are one transaction, which only reads.
+    let isOneTransaction: Bool
+    /// Of one transaction: what opens it and is not answered yet.
+    var openingsLeft = 0
+    /// Of one transaction: an error has ended it, and those that are left have done nothing.
+    var isBroken = false
     /// Called without the session's lock when the connection is free again or closed.
     let ended: @Sendable () -> Void
 
-    init(_ members: [Operation], ended: @escaping @Sendable () -> Void) {
+    init(_ members: [Operation], isOneTransaction: Bool = false, ended: @escaping @Sendable () -> Void) {
         self.members = members
+        self.isOneTransaction = isOneTransaction
         self.ended = ended
     }
 }

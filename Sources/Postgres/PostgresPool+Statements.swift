@@ -1,5 +1,5 @@
-// Statements by themselves. They need no connection to themselves either: when all are in use, those that wait travel
-// together on the next one that is free.
+// Statements by themselves. They need no connection to themselves either: when all are in use, or enough of them are under
+// way with others (`Gathering`), those that wait travel together on the next one that is free.
 extension PostgresPool {
     /// How many statements travel together at most.
     static let convoyLimit = 16
@@ -7,9 +7,11 @@ extension PostgresPool {
     /// Runs one statement, which is prepared at its first use on a connection and kept there; see
     /// `PostgresConnection.queryKept`.
     ///
-    /// Where no connection is free, statements of several callers share one. Each is a transaction of its own, which an error
-    /// of another one does not touch. One that takes long delays those behind it while their time runs, and they fail with it
-    /// when the connection is lost, or closed because the server does not end what it was asked to cancel.
+    /// Where no connection is free, or enough of them are under way, statements of several callers share one. An error of one
+    /// does not touch the others: each is a transaction of its own, or those of several are one that only reads, and what
+    /// that cannot carry is sent again by itself (docs/decisions/0032). One that takes long delays those behind it while their
+    /// time runs, and they fail with it when the connection is lost, or closed because the server does not end what it was
+    /// asked to cancel.
     ///
     /// This is for reads. A caller may be told that it was cancelled or out of time though the server carries its statement
     /// out, and a statement that is hit by the cancellation of another one is sent again. It must need nothing of its
@@ -48,33 +50,37 @@ extension PostgresPool {
         enum Course {
             case refused(any Error)
             case waiting
+            /// Waiting, and a connection is free.
+            case gathering
             case opening
             case sent(Idle)
         }
         let course: Course = state.withLock { state in
             if let refusal = refusal(state) { return .refused(refusal) }
-            guard state.lent < options.maximumConnections else {
+            let isFull = state.lent >= options.maximumConnections
+            if isFull || state.gathering.shouldWait(behind: state.waiters.count) {
                 state.waiters.append(Waiter(id: id, wish: .statement(operation)))
-                return .waiting
+                return isFull || state.gathering.isWatched ? .waiting : .gathering
             }
             state.lent += 1
-            // One that was not used for long is asked for a sign of life first, which its caller does.
-            guard let last = state.idle.last,
-                MonotonicClock.now <= last.since &+ Self.nanoseconds(options.checkAfter)
-            else { return .opening }
-            state.idle.removeLast()
+            guard let last = takeFresh(&state) else { return .opening }
+            state.gathering.begin()
             operation.carrier = last.connection.session
             return .sent(last)
         }
         switch course {
         case .refused(let error): operation.memberContinuation?.resume(returning: .failure(error))
         case .waiting: return true
+        case .gathering:
+            watchLine()
+            return true
         case .opening: operation.memberContinuation?.resume(returning: nil)
         case .sent(let entry):
             if entry.connection.session.probe() {
                 carry([operation], on: entry)
             } else {
                 entry.connection.close()
+                state.withLock { $0.gathering.takeBack() }
                 // One that was cancelled has no more use for the leave.
                 if !entry.connection.session.decline(operation) { giveBack(nil) }
             }
@@ -82,9 +88,18 @@ extension PostgresPool {
         return false
     }
 
+    /// A connection that is free. One that was not used for long is asked for a sign of life first, which a caller does.
+    func takeFresh(_ state: inout State) -> Idle? {
+        guard let last = state.idle.last,
+            MonotonicClock.now <= last.since &+ Self.nanoseconds(options.checkAfter)
+        else { return nil }
+        return state.idle.removeLast()
+    }
+
     /// The first statement in the line, and those behind it that travel with it on a connection.
     func takeStatements(_ state: inout State, for entry: Idle) -> [Operation] {
         var operations: [Operation] = []
+        state.gathering.begin()
         state.waiters.removeAll { waiter in
             guard case .statement(let operation) = waiter.wish, operations.count < Self.convoyLimit else {
                 return false
@@ -97,7 +112,11 @@ extension PostgresPool {
     }
 
     func carry(_ operations: [Operation], on entry: Idle) {
+        let start = MonotonicClock.now
+        let count = operations.count
         entry.connection.session.carry(operations) { [self] in
+            let time = MonotonicClock.now &- start
+            state.withLock { $0.gathering.end(of: count, took: time) }
             // A statement that began a transaction has left it open.
             if entry.connection.transactionStatus != .idle { entry.connection.close() }
             keep(entry.connection, entry.opened)

@@ -85,6 +85,7 @@ public final class PostgresPool: Sendable {
         var isClosed = false
         var isPruning = false
         var closing: [CheckedContinuation<Void, Never>] = []
+        var gathering = Gathering()
     }
 
     /// What the connections are opened with.

@@ -78,7 +78,7 @@ extension Session {
 
     /// The server is at this operation, or at this member of a convoy.
     private func lockedIsServed(_ operation: Operation) -> Bool {
-        operation === (current?.convoy?.members.first ?? current)
+        operation === current || operation === current?.convoy?.members.first
     }
 
     /// Asks the server to cancel once more, or closes the session.

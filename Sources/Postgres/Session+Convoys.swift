@@ -2,7 +2,7 @@ import CLibPQ
 import Glibc
 
 // Statements of several callers that travel together (`Convoy`), in libpq's pipeline mode: each ends in a synchronisation
-// point of its own, so each is a transaction of its own.
+// point of its own, so each is a transaction of its own, unless they share one (`Session+SharedTransactions.swift`).
 extension Session {
     /// Sends the statements of several callers, who wait in their continuations.
     ///
@@ -10,7 +10,8 @@ extension Session {
     func carry(_ members: [Operation], ended: @escaping @Sendable () -> Void) {
         withLock {
             // Some may have been cancelled meanwhile.
-            let convoy = Convoy(members.filter { !$0.isComplete }, ended: ended)
+            let left = members.filter { !$0.isComplete }
+            let convoy = Convoy(left, isOneTransaction: lockedMayShare(left), ended: ended)
             if convoy.members.isEmpty { return resumptions.append(.convoyEnded(convoy)) }
             _ = lockedSubmit(Operation(.convoy(convoy), answersSoon: false))
         }
@@ -27,6 +28,7 @@ extension Session {
     }
 
     func lockedWrite(_ convoy: Convoy) throws(PostgresError) {
+        if convoy.isOneTransaction { return try lockedWriteTransaction(convoy) }
         guard unsafe PQenterPipelineMode(pg) == 1 else { throw lockedSendError() }
         // libpq sends at each synchronisation point; so the system waits for the last one.
         let isHeld = convoy.members.count > 1
@@ -40,7 +42,7 @@ extension Session {
         }
     }
 
-    private func lockedWriteMember(_ operation: Operation) -> Int32 {
+    func lockedWriteMember(_ operation: Operation) -> Int32 {
         guard let member = operation.member else { preconditionFailure("a convoy has members only") }
         let statement = member.statement
         var name = kept[statement]?.name
@@ -82,6 +84,7 @@ extension Session {
     // MARK: Answers
 
     func lockedTake(_ result: ResultStorage, _ operation: Operation, _ convoy: Convoy) {
+        if convoy.isOneTransaction { return lockedTakeOfTransaction(result, operation, convoy) }
         guard let member = convoy.members.first else { preconditionFailure("no answer without a statement") }
         switch unsafe PQresultStatus(result.pointer) {
         case PGRES_COMMAND_OK where member.member?.isBeingPrepared == true:
@@ -98,14 +101,17 @@ extension Session {
                 if cancelsInFlight > 0 { lockedBeginGrace(operation) }
                 lockedEnd(operation)
             }
-        case PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH:
-            // What follows in the pipeline is lost, its synchronisation points too.
-            let isFromClient = unsafe PQresultStatus(result.pointer) == PGRES_COPY_IN
-            member.failure = copyRefusal(isFromClient ? .fromClient : .toClient, member)
-            lockedClose(
-                PostgresError(.connectionLost, "another statement was a COPY, which ended the connection"))
+        case PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH: lockedRefuseCopy(result, member)
         default: lockedTakeOwn(result, member)
         }
+    }
+
+    /// What follows a COPY in the pipeline is lost, its synchronisation points too.
+    func lockedRefuseCopy(_ result: ResultStorage, _ member: Operation) {
+        let isFromClient = unsafe PQresultStatus(result.pointer) == PGRES_COPY_IN
+        member.failure = copyRefusal(isFromClient ? .fromClient : .toClient, member)
+        lockedClose(
+            PostgresError(.connectionLost, "another statement was a COPY, which ended the connection"))
     }
 
     private func lockedEndMember(_ operation: Operation, _ convoy: Convoy) {
@@ -173,9 +179,10 @@ extension Session {
     /// Ends one member early. The one that the server is at is cancelled there; for the others their callers wait no longer,
     /// and what the server says to them is dropped.
     func lockedCancelMember(_ operation: Operation) {
-        if let convoy = current?.convoy, convoy.members.first === operation {
+        if let convoy = current?.convoy, !convoy.isOneTransaction, convoy.members.first === operation {
             if !operation.isComplete { lockedCancel(operation, of: convoy) }
         } else if !operation.isComplete {
+            lockedLimitTransaction(with: operation)
             operation.failure = .cancelled("cancelled before its turn came")
             lockedComplete(operation)
             // The server may come to it yet.

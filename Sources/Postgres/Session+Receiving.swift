@@ -28,6 +28,8 @@ extension Session {
                 lockedTake(unsafe ResultStorage(result), operation)
             } else if unsafe PQpipelineStatus(pg) == PQ_PIPELINE_OFF {
                 lockedEnd(operation)
+            } else if let convoy = operation.convoy, convoy.isOneTransaction {
+                lockedEndStatement(of: convoy)
             }
             // In a pipeline the end of one statement's results; the last of all is the synchronisation point.
         }
@@ -123,8 +125,11 @@ extension Session {
     func lockedCompleteCurrent() {
         guard let operation = current, operation.hasEnded, cancelsInFlight == 0 else { return }
         lockedEndGrace()
-        if let convoy = operation.convoy, lockedSendAgain(convoy) { return }
         answeredAt = MonotonicClock.now
+        if let convoy = operation.convoy {
+            lockedLearn(from: convoy, took: answeredAt &- operation.sentAt)
+            if lockedSendAgain(convoy) { return }
+        }
         if operation.answersSoon {
             answersSoon = answeredAt &- operation.sentAt < operation.watchTime
             answersAtOnce = answeredAt &- operation.sentAt < Self.watchTimeAmongOthers

@@ -64,6 +64,10 @@ import Synchronization
     var lastListener: UInt64 = 0
     /// What opens a transaction whose first statement has not come yet: it goes out with that one.
     var begin: String?
+    /// The last convoy went well, so the next one may be one transaction.
+    var isConvoyQuick = false
+    /// What opens the transaction of a convoy is prepared.
+    var isOpeningPrepared = false
     /// Statements that the connection prepared for itself, by their text and the types of
     /// their parameters.
     var kept: [KeptStatement: PostgresPreparedStatement] = [:]

@@ -5,10 +5,10 @@ import Testing
 
 /// Statements that wait for a connection and then share it.
 @Suite("Statements that travel together") struct ConvoyTests {
-    private typealias Answer = Task<PostgresResult, any Error>
+    typealias Answer = Task<PostgresResult, any Error>
 
     /// A pool of one connection, whose process number the body gets, and somebody who looks on.
-    private func run(
+    func run(
         _ body: (_ pool: PostgresPool, _ pid: Int, _ observer: PostgresConnection) async throws -> Void
     ) async throws {
         var options = PostgresPool.Options()
@@ -24,7 +24,7 @@ import Testing
     }
 
     /// Has the statements wait, in this order, until the connection is free for all of them.
-    private func together(
+    func together(
         _ pool: PostgresPool, _ queries: [PostgresQuery], timeout: Duration? = nil
     ) async throws -> [Answer] {
         try await pool.withConnection { _ in
@@ -39,7 +39,7 @@ import Testing
         }
     }
 
-    private func number(_ answer: Answer) async throws -> Int {
+    func number(_ answer: Answer) async throws -> Int {
         try await answer.value[0].decode(0, as: Int.self)
     }
 
@@ -49,17 +49,17 @@ import Testing
     }
 
     /// Tests run side by side: each has locks of its own.
-    private let key = Int.random(in: 0...Int.max)
+    let key = Int.random(in: 0...Int.max)
     private let otherKey = Int.random(in: 0...Int.max)
 
     /// Waits for the lock and answers 0.
-    private var blocked: PostgresQuery { "SELECT 0 FROM pg_advisory_xact_lock(\(key)::bigint)" }
+    var blocked: PostgresQuery { "SELECT 0 FROM pg_advisory_xact_lock(\(key)::bigint)" }
 
-    private func lock(_ observer: PostgresConnection, _ key: Int) async throws {
+    func lock(_ observer: PostgresConnection, _ key: Int) async throws {
         try await observer.query("SELECT pg_advisory_lock(\(key)::bigint)")
     }
 
-    private func unlock(_ observer: PostgresConnection, _ key: Int) async throws {
+    func unlock(_ observer: PostgresConnection, _ key: Int) async throws {
         try await observer.query("SELECT pg_advisory_unlock(\(key)::bigint)")
     }
 

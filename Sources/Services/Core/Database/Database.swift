@@ -21,8 +21,8 @@ public struct Database: Sendable {
         try await pool.withConnection { try await Transaction($0).query(query) }
     }
 
-    /// Runs one statement that reads and waits for no lock, by itself. Where no connection is free, several of them share
-    /// one (docs/decisions/0026), so one that takes long delays others.
+    /// Runs one statement that reads and waits for no lock, by itself. Several of them share a connection (docs/decisions/0026,
+    /// 0032, 0033), so one that takes long delays others.
     ///
     /// - Throws: `PostgresError`, `CancellationError`.
     nonisolated(nonsending)
