@@ -1,0 +1,99 @@
+import HTTPTypes
+import NIOCore
+import NIOHTTP1
+import NIOHTTPTypes
+import NIOHTTPTypesHTTP1
+
+/// Between HTTP/1.1 as NIO's parser has it and the parts that this service works with: requests get HTTPTypes' names, answers
+/// become bytes, a whole answer in one write.
+///
+/// NIO's own way is a handler that renames, another one that writes, and three buffers an answer; its heads of requests go
+/// through Foundation's parser of URLs. That was a quarter of a request that asks no database (docs/decisions/0034).
+///
+/// One a connection, on its event loop.
+final class HTTPMessageCodec: ChannelDuplexHandler, RemovableChannelHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias InboundOut = HTTPRequestPart
+    typealias OutboundIn = HTTPResponsePart
+    typealias OutboundOut = ByteBuffer
+
+    /// A body that is larger goes out in a buffer of its own, for it would cost more to copy it than to send two.
+    private static let copiedBody = 16_384
+
+    private var answer = ByteBuffer()
+    private var date = HTTPDate()
+
+    // MARK: Requests
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        switch unwrapInboundIn(data) {
+        case .head(let head):
+            do {
+                context.fireChannelRead(wrapInboundOut(.head(try Self.request(head))))
+            } catch {
+                context.fireErrorCaught(error)
+            }
+        case .body(let bytes): context.fireChannelRead(wrapInboundOut(.body(bytes)))
+        case .end(let trailers):
+            context.fireChannelRead(
+                wrapInboundOut(.end(trailers.map { HTTPFields($0, splitCookie: false) })))
+        }
+    }
+
+    /// - Throws: For a method that is no token, which the parser lets nobody send.
+    static func request(_ head: HTTPRequestHead) throws -> HTTPRequest {
+        // The form that all send who do not talk to a proxy (RFC 9112, 3.2.1): it is the path and the query.
+        guard head.uri.utf8.first == UInt8(ascii: "/") else {
+            return try HTTPRequest(head, secure: false, splitCookie: false)
+        }
+        var authority: String?
+        var fields = HTTPFields()
+        fields.reserveCapacity(head.headers.count)
+        for (name, value) in head.headers {
+            guard let name = HTTPField.Name(name) else { continue }
+            if authority == nil, name.canonicalName == "host" {
+                authority = value
+            } else {
+                fields.append(HTTPField(name: name, value: value))
+            }
+        }
+        return HTTPRequest(
+            method: try HTTPRequest.Method(head.method), scheme: "http", authority: authority, path: head.uri,
+            headerFields: fields)
+    }
+
+    // MARK: Answers
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        switch unwrapOutboundIn(data) {
+        case .head(let head):
+            answer = context.channel.allocator.buffer(capacity: 1_024)
+            Self.write(head, date: date.line(), to: &answer)
+            promise?.succeed()
+        case .body(var bytes) where bytes.readableBytes <= Self.copiedBody:
+            answer.writeBuffer(&bytes)
+            promise?.succeed()
+        case .body(let bytes):
+            context.write(wrapOutboundOut(answer), promise: promise)
+            answer = bytes
+        case .end:
+            context.write(wrapOutboundOut(answer), promise: promise)
+            answer = ByteBuffer()
+        }
+    }
+
+    /// RFC 9112, 4 and 5; HTTPTypes has seen to it that no field holds a line end.
+    private static func write(_ head: HTTPResponse, date: [UInt8], to buffer: inout ByteBuffer) {
+        buffer.writeStaticString("HTTP/1.1 ")
+        buffer.writeString(head.status == .ok ? "200 OK" : "\(head.status.code) \(head.status.reasonPhrase)")
+        buffer.writeStaticString("\r\n")
+        for field in head.headerFields {
+            buffer.writeString(field.name.rawName)
+            buffer.writeStaticString(": ")
+            buffer.writeString(field.value)
+            buffer.writeStaticString("\r\n")
+        }
+        buffer.writeBytes(date)
+        buffer.writeStaticString("\r\n")
+    }
+}

@@ -1,0 +1,89 @@
+import HTTPTypes
+import NIOCore
+import NIOEmbedded
+import NIOHTTP1
+import NIOHTTPTypes
+import Testing
+
+@testable import ServicesCore
+
+@Suite("HTTP/1.1")
+struct HTTPConnectionTests {
+    @Test("a request in origin form keeps its path and fields; its first Host is the authority")
+    func requests() throws {
+        var head = HTTPRequestHead(version: .http1_1, method: .GET, uri: "/a%20b?c=//d://e#f")
+        head.headers = [
+            "host": "x", "X-One": "1", "cookie": "a=b; c=d", "HOST": "y", "x-one": "2", "bad name": "3",
+        ]
+        let request = try HTTPMessageCodec.request(head)
+        #expect(request.method == .get && request.scheme == "http" && request.authority == "x")
+        #expect(request.path == "/a%20b?c=//d://e#f")
+        #expect(
+            request.headerFields.map { "\($0.name.rawName): \($0.value)" }
+                == ["X-One: 1", "cookie: a=b; c=d", "HOST: y", "x-one: 2"])
+    }
+
+    @Test("a request in absolute form has the path of its URI")
+    func absoluteForm() throws {
+        let head = HTTPRequestHead(version: .http1_1, method: .POST, uri: "http://y/a/b?c=d")
+        #expect(try HTTPMessageCodec.request(head).path == "/a/b?c=d")
+    }
+
+    @Test("an answer is one write, with its date; a large body is a second one")
+    func answers() throws {
+        for (size, writes) in [(0, 1), (5, 1), (16_384, 1), (16_385, 2)] {
+            let channel = EmbeddedChannel(handler: HTTPMessageCodec())
+            let head = HTTPResponse(
+                status: .created, headerFields: [.contentType: "text/plain", .vary: "Origin"])
+            try channel.writeOutbound(HTTPResponsePart.head(head))
+            let body = ByteBuffer(repeating: UInt8(ascii: "b"), count: size)
+            if size > 0 { try channel.writeOutbound(HTTPResponsePart.body(body)) }
+            try channel.writeOutbound(HTTPResponsePart.end(nil))
+            var parts: [ByteBuffer] = []
+            while let part = try channel.readOutbound(as: ByteBuffer.self) { parts.append(part) }
+            #expect(parts.count == writes)
+            let lines = parts.map { String(buffer: $0) }.joined().split(
+                separator: "\r\n", omittingEmptySubsequences: false)
+            try #require(lines.count == 6)
+            #expect(
+                lines[..<3] == ["HTTP/1.1 201 Created", "Content-Type: text/plain", "Vary: Origin"])
+            #expect(lines[3].hasPrefix("Date: ") && lines[3].hasSuffix(" GMT"))
+            #expect(lines[4].isEmpty && lines[5] == String(repeating: "b", count: size))
+        }
+    }
+
+    @Test("a date is as RFC 9110 has it")
+    func dates() {
+        #expect(HTTPDate.text(at: 784_111_777) == "Sun, 06 Nov 1994 08:49:37 GMT")
+        #expect(HTTPDate.text(at: 951_782_400) == "Tue, 29 Feb 2000 00:00:00 GMT")
+    }
+
+    @Test("no more is read while many requests wait")
+    func bound() async throws {
+        let loop = EmbeddedEventLoop()
+        let connection = HTTPConnection(eventLoop: loop)
+        let reads = Reads()
+        let channel = EmbeddedChannel(handlers: [reads, connection], loop: loop)
+        let head = HTTPRequest(method: .get, scheme: "http", authority: "x", path: "/")
+        for _ in 0..<8 {
+            channel.pipeline.read()
+            try channel.writeInbound(HTTPRequestPart.head(head))
+            try channel.writeInbound(HTTPRequestPart.end(nil))
+        }
+        #expect(reads.count == 8)
+        channel.pipeline.read()
+        #expect(reads.count == 8)
+        #expect(try await connection.nextHead()?.path == "/")
+        #expect(reads.count == 9)
+    }
+
+    /// Counts the reads that reach the socket.
+    private final class Reads: ChannelOutboundHandler {
+        typealias OutboundIn = Never
+        private(set) var count = 0
+        func read(context: ChannelHandlerContext) {
+            count += 1
+            context.read()
+        }
+    }
+}
