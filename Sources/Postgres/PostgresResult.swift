@@ -20,6 +20,14 @@ import CLibPQ
         unsafe PQgetisnull(pointer, Int32(row), Int32(column)) != 0
     }
 
+    /// Valid as long as this object.
+    func bytes(row: Int, column: Int) -> UnsafeRawBufferPointer? {
+        let length = unsafe Int(PQgetlength(pointer, Int32(row), Int32(column)))
+        if length == 0, isNull(row: row, column: column) { return nil }
+        return unsafe UnsafeRawBufferPointer(
+            start: PQgetvalue(pointer, Int32(row), Int32(column)), count: length)
+    }
+
     func withBytes<Value>(
         row: Int, column: Int, _ body: (UnsafeRawBufferPointer) throws -> Value
     ) rethrows -> Value {
@@ -97,17 +105,16 @@ public struct PostgresResult: Sendable {
 }
 
 extension PostgresResult {
-    /// The bytes of a value in the text form of its type, valid during the call; `nil` for NULL. For lists: without a
-    /// `PostgresRow` and a `PostgresCell` in between.
-    ///
-    /// - Precondition: There are such a row and such a column.
-    public func withBytes<Value>(
-        row: Int, column: Int, _ body: (UnsafeRawBufferPointer) throws -> Value
-    ) rethrows -> Value? {
-        precondition(
-            row >= 0 && row < count && column >= 0 && column < columns.count, "no such row or column")
-        if storage.isNull(row: row, column: column) { return nil }
-        return try unsafe storage.withBytes(row: row, column: column, body)
+    /// Calls `body` with each value, row by row: its column and its bytes in the text form of its type, valid during the call;
+    /// `nil` for NULL. For lists: without a `PostgresRow` and a `PostgresCell` in between.
+    public func forEachValue(
+        _ body: (_ row: Int, _ column: Int, _ bytes: UnsafeRawBufferPointer?) throws -> Void
+    ) rethrows {
+        for row in 0..<count {
+            for column in columns.indices {
+                try unsafe body(row, column, storage.bytes(row: row, column: column))
+            }
+        }
     }
 }
 

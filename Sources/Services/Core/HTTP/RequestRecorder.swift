@@ -14,11 +14,9 @@ struct RequestRecorder: Sendable {
         // A path that is no route is not kept: it would be a label, and a line, of the caller's choice.
         let route = context.endpointPath.flatMap { $0 == "NotFound" ? nil : $0 } ?? "(none)"
         let method = Self.label(request.method)
-        let status = String(response.status.code)
-        metrics.add(.requests, 1, ["method": method, "route": route, "status": status])
-        metrics.observe(
-            .requestDuration, elapsed.seconds, ["method": method, "route": route, "status": status])
-        metrics.observe(.requestStatements, Double(statements), ["method": method, "route": route])
+        metrics.recordRequest(
+            method: method, route: route, status: String(response.status.code), took: elapsed,
+            statements: statements)
         // Below its level the metadata is not even put together.
         logger.info("request", metadata: line(response, context, method, route, elapsed))
     }

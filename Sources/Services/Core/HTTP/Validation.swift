@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 
 /// Collects what is wrong with the fields of a request, so that one answer names all of it.
 ///
@@ -112,26 +113,44 @@ extension String {
 
     /// A new random UUID (version 4), lower case.
     public static func makeUUID() -> String {
-        // Both halves by one call of the system.
-        var halves: (UInt64, UInt64) = (0, 0)
-        let status = unsafe withUnsafeMutableBytes(of: &halves) { bytes in
-            unsafe bytes.baseAddress.map { unsafe getentropy($0, bytes.count) }
-        }
-        precondition(status == 0, "up to 256 random bytes are always to be had (getentropy(3))")
-        return makeUUID(high: halves.0, low: halves.1)
+        let (high, low) = RandomHalves.shared.withLock { ($0.next(), $0.next()) }
+        return makeUUID(high: high, low: low)
     }
 
     static func makeUUID(high: UInt64, low: UInt64) -> String {
         let high = high & 0xFFFF_FFFF_FFFF_0FFF | 0x4000
         let low = low & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
-        let digits = Array("0123456789abcdef".utf8)
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(36)
-        for place in 0..<32 {
-            if place == 8 || place == 12 || place == 16 || place == 20 { bytes.append(0x2D) }
-            let half = place < 16 ? high : low
-            bytes.append(digits[Int(half >> UInt64((15 - place % 16) * 4) & 0xF)])
+        return unsafe String(unsafeUninitializedCapacity: 36) { bytes in
+            var count = 0
+            for place in 0..<32 {
+                if place == 8 || place == 12 || place == 16 || place == 20 {
+                    unsafe bytes[count] = UInt8(ascii: "-")
+                    count += 1
+                }
+                let half = place < 16 ? high : low
+                let digit = UInt8(truncatingIfNeeded: half >> UInt64((15 - place % 16) * 4) & 0xF)
+                unsafe bytes[count] = digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") - 10 + digit
+                count += 1
+            }
+            return count
         }
-        return String(decoding: bytes, as: UTF8.self)
+    }
+}
+
+/// Random numbers of the system, as many as one call of it gives: each request takes two, and a call costs a microsecond.
+private struct RandomHalves {
+    static let shared = Mutex(RandomHalves())
+    /// 256 bytes (getentropy(3)).
+    private static let count = 32
+    private var numbers: [UInt64] = []
+
+    mutating func next() -> UInt64 {
+        if let number = numbers.popLast() { return number }
+        numbers = unsafe Array(unsafeUninitializedCapacity: Self.count) { buffer, count in
+            let status = unsafe getentropy(buffer.baseAddress, Self.count * MemoryLayout<UInt64>.size)
+            precondition(status == 0, "up to 256 random bytes are always to be had (getentropy(3))")
+            count = Self.count
+        }
+        return numbers.removeLast()
     }
 }

@@ -40,73 +40,78 @@ public struct JSONRowFormat: Sendable {
     ///
     /// - Throws: `PostgresError` when a column holds nothing of its kind.
     public func json(_ rows: PostgresResult) throws -> [UInt8] {
-        var json: [UInt8] = []
+        precondition(rows.isEmpty || rows.columns.count == members.count, "a member for each column")
         // Some 25 bytes a column: an id has 36, a truth 4.
-        json.reserveCapacity(2 + rows.count * members.count * 28)
+        var json = JSONBytes(capacity: 2 + rows.count * members.count * 28)
         json.append(UInt8(ascii: "["))
-        for row in rows.indices {
-            if row > 0 { json.append(UInt8(ascii: ",")) }
-            for (column, member) in members.enumerated() {
-                json.append(contentsOf: member.start)
-                let isWritten = unsafe rows.withBytes(row: row, column: column) {
-                    unsafe Self.write($0, as: member.kind, to: &json)
-                }
-                // Rare: what is NULL, or needs a longer look.
-                if isWritten != true { try Self.write(rows[row].cell(column), as: member.kind, to: &json) }
+        try unsafe rows.forEachValue { row, column, bytes in
+            if column == 0, row > 0 { json.append(UInt8(ascii: ",")) }
+            let member = members[column]
+            unsafe member.start.withUnsafeBytes { unsafe json.append($0) }
+            var isWritten = false
+            if let bytes = unsafe bytes { isWritten = unsafe Self.write(bytes, as: member.kind, to: &json) }
+            // Rare: what is NULL, or needs a longer look.
+            if !isWritten {
+                let other = try Self.json(rows[row].cell(column), as: member.kind)
+                unsafe other.withUnsafeBytes { unsafe json.append($0) }
             }
-            json.append(UInt8(ascii: "}"))
+            if column == members.count - 1 { json.append(UInt8(ascii: "}")) }
         }
         json.append(UInt8(ascii: "]"))
-        return json
+        return json.array
     }
 
     /// Writes a value in the form that nearly all have; false, and nothing is written, for others.
     private static func write(
-        _ text: UnsafeRawBufferPointer, as kind: Kind, to json: inout [UInt8]
+        _ text: UnsafeRawBufferPointer, as kind: Kind, to json: inout JSONBytes
     ) -> Bool {
         switch kind {
-        case .text: unsafe writePlain(text, to: &json)
-        case .boolean: unsafe writeTruth(text, to: &json)
-        case .texts: unsafe writePlainElements(of: text, to: &json)
-        case .time: unsafe writeCommonTime(text, to: &json)
+        case .text: return unsafe writePlain(text, to: &json)
+        case .boolean:
+            json.append(unsafe text.first == UInt8(ascii: "t") ? "true" : "false")
+            return true
+        case .texts: return unsafe writePlainElements(of: text, to: &json)
+        case .time: return unsafe writeCommonTime(text, to: &json)
         }
     }
 
-    private static func writePlain(_ text: UnsafeRawBufferPointer, to json: inout [UInt8]) -> Bool {
+    private static func writePlain(_ text: UnsafeRawBufferPointer, to json: inout JSONBytes) -> Bool {
         guard unsafe JSONWriter.isPlain(text) else { return false }
         json.append(UInt8(ascii: "\""))
-        unsafe json.append(contentsOf: text)
+        unsafe json.append(text)
         json.append(UInt8(ascii: "\""))
-        return true
-    }
-
-    private static func writeTruth(_ text: UnsafeRawBufferPointer, to json: inout [UInt8]) -> Bool {
-        json.append(contentsOf: unsafe text.first == UInt8(ascii: "t") ? "true".utf8 : "false".utf8)
         return true
     }
 
     /// `{plain,column-1}`: elements that neither PostgreSQL nor JSON has to escape (PostgreSQL 15 documentation, 8.15.6).
     private static func writePlainElements(
-        of text: UnsafeRawBufferPointer, to json: inout [UInt8]
+        of text: UnsafeRawBufferPointer, to json: inout JSONBytes
     ) -> Bool {
         guard unsafe text.count >= 2 && text[0] == UInt8(ascii: "{") && JSONWriter.isPlain(text) else {
             return false
         }
         let elements = unsafe UnsafeRawBufferPointer(rebasing: text[1..<text.count - 1])
-        // A quoted element is not plain, and one of the four letters could be NULL.
-        guard unsafe !elements.contains(UInt8(ascii: "{")) else { return false }
         let start = json.count
         json.append(UInt8(ascii: "["))
         var begin = 0
         while begin < elements.count {
-            let end = unsafe elements[begin...].firstIndex(of: UInt8(ascii: ",")) ?? elements.count
+            var end = begin
+            while end < elements.count, unsafe elements[end] != UInt8(ascii: ",") {
+                // An array within the array.
+                if unsafe elements[end] == UInt8(ascii: "{") {
+                    json.shrink(to: start)
+                    return false
+                }
+                end += 1
+            }
+            // A quoted element is not plain, and one of the four letters could be NULL.
             if end - begin == 4, unsafe elements[begin] | 0x20 == UInt8(ascii: "n") {
-                json.removeSubrange(start...)
+                json.shrink(to: start)
                 return false
             }
             if begin > 0 { json.append(UInt8(ascii: ",")) }
             json.append(UInt8(ascii: "\""))
-            unsafe json.append(contentsOf: UnsafeRawBufferPointer(rebasing: elements[begin..<end]))
+            unsafe json.append(UnsafeRawBufferPointer(rebasing: elements[begin..<end]))
             json.append(UInt8(ascii: "\""))
             begin = end + 1
         }
@@ -115,7 +120,7 @@ public struct JSONRowFormat: Sendable {
     }
 
     /// `2021-05-16 20:36:42.105449` with a fraction or none: the year has four digits and is of our era.
-    private static func writeCommonTime(_ text: UnsafeRawBufferPointer, to json: inout [UInt8]) -> Bool {
+    private static func writeCommonTime(_ text: UnsafeRawBufferPointer, to json: inout JSONBytes) -> Bool {
         guard text.count >= 19, text.count <= 26, text.count != 20 else { return false }
         for index in 0..<text.count {
             let byte = unsafe text[index]
@@ -129,21 +134,21 @@ public struct JSONRowFormat: Sendable {
                 }
             if !isRight { return false }
         }
-        json.append(UInt8(ascii: "\""))
-        let start = json.count
-        unsafe json.append(contentsOf: text)
-        json[start + 10] = UInt8(ascii: "T")
-        if text.count > 19 {
-            while json.last == UInt8(ascii: "0") { json.removeLast() }
-            if json.last == UInt8(ascii: ".") { json.removeLast() }
+        var end = text.count
+        if end > 19 {
+            while unsafe text[end - 1] == UInt8(ascii: "0") { end -= 1 }
+            if unsafe text[end - 1] == UInt8(ascii: ".") { end -= 1 }
         }
-        json.append(UInt8(ascii: "Z"))
         json.append(UInt8(ascii: "\""))
+        unsafe json.append(UnsafeRawBufferPointer(rebasing: text[..<10]))
+        json.append(UInt8(ascii: "T"))
+        unsafe json.append(UnsafeRawBufferPointer(rebasing: text[11..<end]))
+        json.append("Z\"")
         return true
     }
 
-    /// Writes any value, by way of Swift's values.
-    private static func write(_ cell: PostgresCell, as kind: Kind, to json: inout [UInt8]) throws {
+    /// Any value, by way of Swift's values.
+    private static func json(_ cell: PostgresCell, as kind: Kind) throws -> [UInt8] {
         var writer = JSONWriter()
         switch kind {
         case .time: writer.element(try Timestamp(postgresCell: cell).rfc3339)
@@ -155,6 +160,6 @@ public struct JSONRowFormat: Sendable {
             for element in try [String](postgresCell: cell) { writer.element(element) }
             writer.endArray()
         }
-        json += writer.bytes
+        return writer.bytes
     }
 }

@@ -2,7 +2,7 @@ import Synchronization
 
 /// The numbers of a service, written as Prometheus text by `/metrics` of the debug listener.
 ///
-/// One lock over a dictionary: a request touches it three times, which is nothing beside its SQL.
+/// One lock over a dictionary: a request takes it once, which is nothing beside its SQL.
 public final class Metrics: Sendable {
     /// What a number is.
     public enum Kind: String, Sendable {
@@ -58,7 +58,13 @@ public final class Metrics: Sendable {
         private let words: [String]
 
         init(_ pairs: KeyValuePairs<String, String>) {
-            words = pairs.flatMap { [$0.key, $0.value] }
+            var words: [String] = []
+            words.reserveCapacity(2 * pairs.count)
+            for (name, value) in pairs {
+                words.append(name)
+                words.append(value)
+            }
+            self.words = words
         }
 
         /// `method="GET",status="200"`
@@ -109,9 +115,25 @@ public final class Metrics: Sendable {
     /// Counts an observation of a histogram.
     public func observe(_ metric: Metric, _ value: Double, _ labels: KeyValuePairs<String, String> = [:]) {
         let key = Labels(labels)
+        series.withLock { Self.observe(metric, value, key, &$0) }
+    }
+
+    private static func observe(
+        _ metric: Metric, _ value: Double, _ labels: Labels, _ all: inout [Metric: Series]
+    ) {
+        let new = { Histogram(counts: Array(repeating: 0, count: metric.bounds.count)) }
+        all[metric, default: Series()].histograms[labels, default: new()].observe(value, metric.bounds)
+    }
+
+    /// Counts a request that was answered: all of its numbers at once.
+    func recordRequest(method: String, route: String, status: String, took elapsed: Duration, statements: Int)
+    {
+        let labels = Labels(["method": method, "route": route, "status": status])
+        let fewer = Labels(["method": method, "route": route])
         series.withLock { all in
-            let new = { Histogram(counts: Array(repeating: 0, count: metric.bounds.count)) }
-            all[metric, default: Series()].histograms[key, default: new()].observe(value, metric.bounds)
+            all[.requests, default: Series()].values[labels, default: 0] += 1
+            Self.observe(.requestDuration, elapsed.seconds, labels, &all)
+            Self.observe(.requestStatements, Double(statements), fewer, &all)
         }
     }
 
