@@ -89,8 +89,8 @@ extension Session {
         convoy.members = []
     }
 
-    /// A caller no longer waits for a statement of the transaction under way, if it is one. The server, which cannot be far
-    /// from the end of it, is not asked to cancel anything; but a connection that does not come back must not be waited for.
+    /// A caller no longer waits for a statement of the transaction under way, if it is one. The server cannot be far from the
+    /// end of it, so it is asked to cancel only after a second, and a connection that does not come back is given up.
     func lockedLimitTransaction(with member: Operation) {
         guard let current, let convoy = current.convoy, convoy.isOneTransaction, graceTimer == nil,
             convoy.members.contains(where: { $0 === member })
