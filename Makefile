@@ -101,7 +101,8 @@ sanitize: $(STAMPS)/build-packages ## Unit tests, fuzzers and simulation under t
 
 # pkg-config finds our own description of lz4 first, whose folder holds nothing but static libraries, which the linker
 # finds first too. `migrate` is over in milliseconds: docs/decisions/0028 says what each word to the linker is for.
-MIGRATE := --disable-local-rpath -Xswiftc -use-ld=lld -Xswiftc -Xfrontend -Xswiftc -function-sections \
+MIGRATE := --disable-local-rpath -Xswiftc -use-ld=lld $(foreach word,function-sections \
+  disable-concrete-type-metadata-mangled-name-accessors,-Xswiftc -Xfrontend -Xswiftc -$(word)) \
   -Xswiftc -Xclang-linker -Xswiftc -static-libgcc $(foreach word,--no-pie --no-export-dynamic --no-warn-symbol-ordering \
   --symbol-ordering-file=$(CURDIR)/Benchmarks/Migrate/functions.order,-Xlinker $(word))
 release: $(STAMPS)/build-packages ## Each of PRODUCTS with Swift's runtime (and lz4) linked in, stripped: .build/dist
@@ -110,8 +111,10 @@ release: $(STAMPS)/build-packages ## Each of PRODUCTS with Swift's runtime (and 
 	  ln -sf "$$(gcc -print-file-name=lib$$library.a)" .build/static-libraries/lib$$library.a; done
 	@printf 'Name: lz4\nDescription: lz4, static\nVersion: 1.9\nLibs: -L%s -llz4\nCflags:\n' \
 	  "$(CURDIR)/.build/static-libraries" > .build/static-libraries/liblz4.pc
-	@printf 'Name: libpq\nDescription: libpq, behind a library of its own\nVersion: 15\nLibs: -lcrypto -lpq\nCflags: -I%s\n' \
-	  "$$(pg_config --includedir)" > .build/static-libraries/migrate/libpq.pc
+	@printf 'INPUT(%s -lc -l:libpq.so.5)\n' "$$(ldd "$$(pg_config --libdir)/libpq.so.5" | grep -oE 'lib(gnutls|crypto)\.so[.0-9]* ' \
+	  | sort -ru | sed 's/^/-l:/' | tr -d '\n')" > .build/static-libraries/migrate/libpq.so
+	@printf 'Name: libpq\nDescription: libpq, behind others\nVersion: 15\nLibs: -L%s -lpq\nCflags: -I%s\n' \
+	  "$(CURDIR)/.build/static-libraries/migrate" "$$(pg_config --includedir)" > .build/static-libraries/migrate/libpq.pc
 	@for product in $(PRODUCTS); do \
 	  PKG_CONFIG_PATH=$(CURDIR)/.build/static-libraries/$$product:$(CURDIR)/.build/static-libraries \
 	  swift build -c release --product $$product \

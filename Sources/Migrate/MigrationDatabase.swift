@@ -25,8 +25,8 @@ final class MigrationDatabase: Sendable {
     /// The first steps of a run, taken in one round trip.
     private enum Opening {
         case prepared(isLocked: Bool, isTableThere: Bool)
-        /// The version was read under the lock, which is free again.
-        case versionRead(Int64, isDirty: Bool)
+        /// The version was read, and nobody was migrating.
+        case versionRead(Int64)
     }
 
     private init(
@@ -95,7 +95,7 @@ final class MigrationDatabase: Sendable {
             do {
                 if purpose == .readingVersion {
                     if let version = try await versionAtOnce(url, connection, in: schema, lockID: id) {
-                        return (schema, url.lockName, .versionRead(version.version, isDirty: version.isDirty))
+                        return (schema, url.lockName, .versionRead(version))
                     }
                 } else {
                     let isGuessRight = url.table.schema == nil ? "CURRENT_SCHEMA() = 'public'" : "true"
@@ -123,25 +123,34 @@ final class MigrationDatabase: Sendable {
         return (current, name, nil)
     }
 
-    /// The version, read under the lock, where the schema is guessed right and nobody else has the lock.
+    /// The version, where the schema is guessed right, nobody else has the lock, and no migration is unfinished.
     ///
-    /// Both statements are one transaction, whose end gives the lock back; the second one has a view of the data that is no
-    /// older than the lock. The table is named as the search path finds it: a name with the schema would be an error in the
-    /// server's log wherever the schema is another.
+    /// One message, whose end gives the lock back. The view of the data is older than the lock by as long as that takes to
+    /// get: what it shows was true while this ran. A migration that seems unfinished may be another run's, which has ended
+    /// since; whoever finds one asks again under the lock.
+    ///
+    /// The table is named as the search path finds it: a name with the schema would be an error in the server's log wherever
+    /// the schema is another. It is the current schema's where the path has no other one to find it in. Everything here is
+    /// what costs a new session least: a function has to be looked up, `SHOW` and `CURRENT_SCHEMA` have not, and a `LIMIT`
+    /// takes as long to plan as a function to look up.
     private static func versionAtOnce(
         _ url: DatabaseURL, _ connection: PostgresConnection, in schema: String, lockID: Int64
-    ) async throws -> (version: Int64, isDirty: Bool)? {
+    ) async throws -> Int64? {
         let table =
             (url.table.schema.map { "\($0.quotedIdentifier)." } ?? "") + url.table.name.quotedIdentifier
         let results = try await connection.queryEach(
             unsafeSQL: """
-                SELECT CURRENT_SCHEMA(), pg_catalog.pg_try_advisory_xact_lock(\(lockID)), \(lookUp(url.table.name, in: schema));
-                SELECT version, dirty FROM \(table)
+                SHOW search_path; SELECT version, dirty, CURRENT_SCHEMA, \
+                pg_catalog.pg_try_advisory_xact_lock(\(lockID)) FROM \(table)
                 """)
-        let (current, isLocked, isThere) = try results[0][0].decode(String?.self, Bool.self, Bool.self)
-        guard isLocked, isThere, url.table.schema != nil || current == schema else { return nil }
+        let path = try results[0][0].decode(0, as: String.self)
         // A table of another shape is told of step by step.
-        return try? version(in: results[1])
+        guard let row = results[1].first,
+            case (let version, false, let current, true)? = try? row.decode(
+                Int64.self, Bool.self, String?.self, Bool.self),
+            url.table.schema != nil || current == schema && [schema, "\"$user\", \(schema)"].contains(path)
+        else { return nil }
+        return version
     }
 
     /// Under the lock: makes the bookkeeping table if it is missing.
@@ -154,7 +163,7 @@ final class MigrationDatabase: Sendable {
 
     /// As `prepare`, and reads the version on the way.
     func prepareAndReadVersion(lockTimeout: Duration?) async throws -> (version: Int64, isDirty: Bool) {
-        if case .versionRead(let version, let isDirty) = opening { return (version, isDirty) }
+        if case .versionRead(let version) = opening { return (version, false) }
         try await prepareLocked(lockTimeout: lockTimeout)
         do {
             let statements = "SELECT pg_advisory_unlock(\(lockID)); \(versionQuery)"

@@ -99,11 +99,13 @@ public struct MigrationSource: Sendable {
             case .migration(let file): files.append(file)
             }
         }
-        // Numbers are moved more quickly than files.
-        let order = files.indices.sorted { files[$0].version < files[$1].version }
+        // Numbers are moved, and looked at, more quickly than files.
+        let order = files.indices.map { (version: files[$0].version, index: $0) }.sorted {
+            $0.version < $1.version
+        }
         var entries: [Entry] = []
         entries.reserveCapacity(files.count)
-        for file in order.lazy.map({ files[$0] }) {
+        for file in order.lazy.map({ files[$0.index] }) {
             if entries.last?.version != file.version { entries.append(Entry(version: file.version)) }
             guard entries[entries.count - 1].add(file) else { throw Self.mistake(names) }
         }

@@ -92,6 +92,14 @@ import Testing
         _ = try await sandbox.migrate("up", "1")
         let usual = try await sandbox.migrate("version", query: "search_path=public,s1")
         #expect(usual.lines == ["1"])
+        // The usual path has the role's own schema first, where there is one.
+        _ = try await sandbox.sql("CREATE SCHEMA AUTHORIZATION CURRENT_USER")
+        let own = try await sandbox.migrate("version")
+        #expect(own.lines == ["error: no migration"])
+        let role = try await sandbox.sql("SELECT CURRENT_USER")
+        _ = try await sandbox.sql("DROP SCHEMA \(role) CASCADE")
+        let again = try await sandbox.migrate("version")
+        #expect(again.lines == ["1"])
         _ = try await sandbox.sql("ALTER TABLE schema_migrations DROP COLUMN dirty")
         let misshapen = try await sandbox.migrate("version")
         #expect(
