@@ -40,8 +40,6 @@ let serviceLifecycle: Target.Dependency =
     .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let hummingbirdCore: Target.Dependency = .product(name: "HummingbirdCore", package: "hummingbird")
 let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
-let nioHTTPTypesHTTP1: Target.Dependency =
-    .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras")
 let nioHTTPTypes: Target.Dependency = .product(name: "NIOHTTPTypes", package: "swift-nio-extras")
 let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let jwtKit: Target.Dependency = .product(name: "JWTKit", package: "jwt-kit")
@@ -112,9 +110,7 @@ let package = Package(
             dependencies: [
                 "BrokerClient", "BrokerProtocol", "Flags", "Postgres", hummingbird, httpClient, jwtKit,
                 logging,
-                nioCore, nioHTTP1, hummingbirdCore, httpTypes, nioHTTPTypes, nioHTTPTypesHTTP1,
-                serviceLifecycle,
-                unixSignals,
+                nioCore, hummingbirdCore, httpTypes, nioHTTPTypes, serviceLifecycle, unixSignals,
             ],
             path: "Sources/Services/Core", swiftSettings: strict),
         .target(

@@ -1,120 +1,28 @@
-import HTTPTypes
 import Hummingbird
 import HummingbirdCore
 import Logging
 import NIOCore
-import NIOHTTP1
 
 /// HTTP/1.1 whose handlers run on the event loop of their connection.
 ///
 /// A handler that ran on a thread of Swift's pool would cost two changes of threads a request, there and back, which
-/// is more than what the handler does (docs/decisions/0031). Answers are whole: nothing is sent before all of it is known.
-struct EventLoopHTTP1<Responder: HTTPResponder>: ServerChildChannel
-where Responder.Context: InitializableFromSource<ApplicationRequestContextSource> {
-    /// A connection that was set up.
-    struct Value: ServerChildChannelValue {
-        let channel: any Channel
-        fileprivate let connection: HTTPConnection
+/// is more than what the handler does (docs/decisions/0031).
+struct EventLoopHTTP1: ServerChildChannel {
+    private let http1: HTTP1Channel
+
+    init(responder: @escaping HTTPChannelHandler.Responder, configuration: HTTP1Channel.Configuration) {
+        http1 = HTTP1Channel(responder: responder, configuration: configuration)
     }
 
-    let responder: Responder
-    let readTimeout: Duration
-    let writeTimeout: Duration
-    let limits: NIOHTTPDecoderLimitConfiguration
-
-    func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
-        channel.eventLoop.makeCompletedFuture {
-            let connection = HTTPConnection(eventLoop: channel.eventLoop)
-            let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: limits)
-            try channel.pipeline.syncOperations.addHandlers([
-                ByteToMessageHandler(decoder), HTTPMessageCodec(),
-                RequestTimer(readTimeout: readTimeout, writeTimeout: writeTimeout), connection,
-            ])
-            return Value(channel: channel, connection: connection)
-        }
+    func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<HTTP1Channel.Value> {
+        http1.setup(channel: channel, logger: logger)
     }
 
-    func handle(value: Value, logger: Logger) async {
+    func handle(value: HTTP1Channel.Value, logger: Logger) async {
         await withTaskExecutorPreference(EventLoopExecutor(value.channel.eventLoop)) {
-            await withTaskCancellationHandler {
-                await serve(value, logger)
-            } onCancel: {
-                value.channel.close(mode: .input, promise: nil)
-            }
+            await http1.handle(value: value, logger: logger)
         }
     }
-
-    private func serve(_ value: Value, _ logger: Logger) async {
-        let connection = value.connection
-        do {
-            while let head = try await connection.nextHead() {
-                let request = Request(head: head, body: connection.body())
-                let context = Responder.Context(
-                    source: ApplicationRequestContextSource(channel: value.channel, logger: logger))
-                let (reply, body) = try await answer(to: request, context, logger)
-                guard try await connection.write(reply, body), request.headers[.connection] != "close" else {
-                    break
-                }
-            }
-        } catch is HTTPParserError {
-            let refusal = HTTPResponse(
-                status: .badRequest, headerFields: [.connection: "close", .contentLength: "0"])
-            // Whoever sends no HTTP may be gone.
-            _ = try? await connection.write(refusal, ByteBuffer())
-        } catch {
-            logger.trace("a connection has ended", metadata: ["error": "\(error)"])
-            value.channel.close(promise: nil)
-        }
-        // Not the other direction: what the client sends still would reset the connection under the answer.
-        value.channel.close(mode: .output, promise: nil)
-        // A channel closes without an error.
-        try? await value.channel.closeFuture.get()
-    }
-
-    /// The answer with all of its body, and its length.
-    private func answer(
-        to request: Request, _ context: Responder.Context, _ logger: Logger
-    ) async throws -> (HTTPResponse, ByteBuffer) {
-        var response: Response
-        do {
-            response = try await responder.respond(to: request, context: context)
-        } catch let error as HTTPParserError {
-            throw error
-        } catch {
-            logger.debug("a responder failed", metadata: ["error": "\(error)"])
-            response = Response(status: .internalServerError)
-        }
-        let collected = CollectedBody()
-        if response.body.contentLength != 0 { try await response.body.write(BodyCollector(body: collected)) }
-        // RFC 9110, 8.6: neither of these has a body, nor a length.
-        if response.status.kind == .informational || response.status == .noContent {
-            response.headers[.contentLength] = nil
-            return (response.head, ByteBuffer())
-        }
-        if response.headers[.contentLength] == nil, request.method != .head, response.status != .notModified {
-            response.headers[.contentLength] = String(collected.bytes.readableBytes)
-        }
-        return (response.head, collected.bytes)
-    }
-}
-
-/// What a response has written.
-private final class CollectedBody {
-    var bytes = ByteBuffer()
-}
-
-private struct BodyCollector: ResponseBodyWriter {
-    let body: CollectedBody
-
-    mutating func write(_ buffer: ByteBuffer) {
-        if body.bytes.readableBytes == 0 {
-            body.bytes = buffer
-        } else {
-            body.bytes.writeImmutableBuffer(buffer)
-        }
-    }
-
-    consuming func finish(_ trailingHeaders: HTTPFields?) {}
 }
 
 /// Runs tasks on an event loop.
