@@ -13,8 +13,8 @@ struct Gathering: Sendable {
     /// That many convoys are enough to keep this machine busy.
     static let enough = max(sysconf(Int32(_SC_NPROCESSORS_ONLN)), 2)
 
-    /// Convoys that were sent and are not answered to their ends.
-    private(set) var underWay = 0
+    /// When the convoys were sent that are not answered to their ends, in nanoseconds of `MonotonicClock`.
+    private var underWay: [UInt64] = []
     /// Convoys sent so far.
     private(set) var sent: UInt64 = 0
     /// Somebody looks whether the line moves.
@@ -23,23 +23,28 @@ struct Gathering: Sendable {
     private var time = 0.0
     private var statements = 0.0
 
-    /// Whether a statement joins a line of so many, which the convoys under way can take along as they end.
-    func shouldWait(behind waiting: Int) -> Bool {
-        underWay >= Self.enough && waiting < underWay * PostgresPool.convoyLimit
-            && time < statements * Double(Self.quickTime)
+    /// Whether a statement joins a line of so many, which the convoys under way can take along as they end: those that were
+    /// sent long ago may not end soon.
+    func shouldWait(behind waiting: Int, at now: UInt64) -> Bool {
+        guard underWay.count >= Self.enough, time < statements * Double(Self.quickTime) else { return false }
+        let patience = UInt64(Self.patience) * 1_000_000
+        let soonEnded = underWay.count { now < $0 &+ patience }
+        return soonEnded >= Self.enough && waiting < soonEnded * PostgresPool.convoyLimit
     }
 
-    mutating func begin() {
-        underWay += 1
+    mutating func begin(at now: UInt64) {
+        underWay.append(now)
         sent += 1
     }
 
-    /// One could not be sent.
-    mutating func takeBack() { underWay -= 1 }
+    /// One that began then could not be sent.
+    mutating func takeBack(begun: UInt64) {
+        if let index = underWay.firstIndex(of: begun) { underWay.remove(at: index) }
+    }
 
-    mutating func end(of count: Int, took nanoseconds: UInt64) {
-        underWay -= 1
-        time = time * 0.875 + Double(nanoseconds)
+    mutating func end(of count: Int, begun: UInt64, at now: UInt64) {
+        takeBack(begun: begun)
+        time = time * 0.875 + Double(now &- begun)
         statements = statements * 0.875 + Double(count)
     }
 }
@@ -59,26 +64,32 @@ extension PostgresPool {
         }
     }
 
-    /// Sends those that wait on a connection that is free, if there is one and nothing was sent meanwhile.
-    private func moveLine(unlessSentMoreThan sent: UInt64) {
-        let (entry, isStuck, isLineLeft) = state.withLock { state -> (Idle?, Bool, Bool) in
+    /// Sends those that wait on the connections that are free, if nothing was sent meanwhile.
+    func moveLine(unlessSentMoreThan sent: UInt64) {
+        let isStuck = state.withLock { state in
             state.gathering.isWatched = false
-            guard !state.waiters.isEmpty, state.lent < options.maximumConnections else {
-                return (nil, false, false)
-            }
-            guard state.gathering.sent == sent else { return (nil, false, true) }
-            state.lent += 1
-            return (takeFresh(&state), true, true)
+            return state.gathering.sent == sent
         }
-        if isStuck {
-            // As one does that comes back; without one the first in the line gets the leave to open one.
-            if let entry, !entry.connection.session.probe() {
-                entry.connection.close()
-                giveBack(nil)
-            } else {
-                giveBack(entry)
-            }
-        }
+        if isStuck { while moveFront() {} }
+        let isLineLeft = state.withLock { !$0.waiters.isEmpty && $0.lent < options.maximumConnections }
         if isLineLeft { watchLine() }
+    }
+
+    /// Sends as many of those that wait as travel together; false when none do or no connection is free.
+    private func moveFront() -> Bool {
+        let (isLent, entry) = state.withLock { state -> (Bool, Idle?) in
+            guard !state.waiters.isEmpty, state.lent < options.maximumConnections else { return (false, nil) }
+            state.lent += 1
+            return (true, takeFresh(&state))
+        }
+        guard isLent else { return false }
+        // As one does that comes back; without one the first in the line gets the leave to open one.
+        if let entry, !entry.connection.session.probe() {
+            entry.connection.close()
+            giveBack(nil)
+        } else {
+            giveBack(entry)
+        }
+        return true
     }
 }

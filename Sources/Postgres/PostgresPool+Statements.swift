@@ -13,7 +13,10 @@ extension PostgresPool {
     /// time runs, and they fail with it when the connection is lost, or closed because the server does not end what it was
     /// asked to cancel.
     ///
-    /// This is for reads. A caller may be told that it was cancelled or out of time though the server carries its statement
+    /// This is for reads. One must not call what has an effect that a transaction allows which only reads (`pg_notify`, large
+    /// objects, a function that calls another server): the error of another one could undo it after its caller has its answer,
+    /// or have it done twice. Only statements that begin with `SELECT`, `WITH`, `VALUES` or `TABLE` share a transaction.
+    /// A caller may be told that it was cancelled or out of time though the server carries its statement
     /// out, and a statement that is hit by the cancellation of another one is sent again. It must need nothing of its
     /// connection: no settings, locks or temporary tables of the session, no control of transactions.
     ///
@@ -53,20 +56,21 @@ extension PostgresPool {
             /// Waiting, and a connection is free.
             case gathering
             case opening
-            case sent(Idle)
+            case sent(Idle, at: UInt64)
         }
         let course: Course = state.withLock { state in
             if let refusal = refusal(state) { return .refused(refusal) }
+            let now = MonotonicClock.now
             let isFull = state.lent >= options.maximumConnections
-            if isFull || state.gathering.shouldWait(behind: state.waiters.count) {
+            if isFull || state.gathering.shouldWait(behind: state.waiters.count, at: now) {
                 state.waiters.append(Waiter(id: id, wish: .statement(operation)))
                 return isFull || state.gathering.isWatched ? .waiting : .gathering
             }
             state.lent += 1
             guard let last = takeFresh(&state) else { return .opening }
-            state.gathering.begin()
+            state.gathering.begin(at: now)
             operation.carrier = last.connection.session
-            return .sent(last)
+            return .sent(last, at: now)
         }
         switch course {
         case .refused(let error): operation.memberContinuation?.resume(returning: .failure(error))
@@ -75,12 +79,12 @@ extension PostgresPool {
             watchLine()
             return true
         case .opening: operation.memberContinuation?.resume(returning: nil)
-        case .sent(let entry):
+        case .sent(let entry, let begun):
             if entry.connection.session.probe() {
-                carry([operation], on: entry)
+                carry([operation], on: entry, begun: begun)
             } else {
                 entry.connection.close()
-                state.withLock { $0.gathering.takeBack() }
+                state.withLock { $0.gathering.takeBack(begun: begun) }
                 // One that was cancelled has no more use for the leave.
                 if !entry.connection.session.decline(operation) { giveBack(nil) }
             }
@@ -97,9 +101,9 @@ extension PostgresPool {
     }
 
     /// The first statement in the line, and those behind it that travel with it on a connection.
-    func takeStatements(_ state: inout State, for entry: Idle) -> [Operation] {
+    func takeStatements(_ state: inout State, for entry: Idle, at now: UInt64) -> [Operation] {
         var operations: [Operation] = []
-        state.gathering.begin()
+        state.gathering.begin(at: now)
         state.waiters.removeAll { waiter in
             guard case .statement(let operation) = waiter.wish, operations.count < Self.convoyLimit else {
                 return false
@@ -111,12 +115,10 @@ extension PostgresPool {
         return operations
     }
 
-    func carry(_ operations: [Operation], on entry: Idle) {
-        let start = MonotonicClock.now
+    func carry(_ operations: [Operation], on entry: Idle, begun: UInt64) {
         let count = operations.count
         entry.connection.session.carry(operations) { [self] in
-            let time = MonotonicClock.now &- start
-            state.withLock { $0.gathering.end(of: count, took: time) }
+            state.withLock { $0.gathering.end(of: count, begun: begun, at: MonotonicClock.now) }
             // A statement that began a transaction has left it open.
             if entry.connection.transactionStatus != .idle { entry.connection.close() }
             keep(entry.connection, entry.opened)

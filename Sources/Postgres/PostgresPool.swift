@@ -325,7 +325,7 @@ public final class PostgresPool: Sendable {
         case connection(CheckedContinuation<Void, any Error>)
         /// The caller of a statement, who has to open a connection for it.
         case opening(Operation)
-        case statements([Operation], Idle)
+        case statements([Operation], Idle, at: UInt64)
     }
 
     /// Ends a loan: the permit goes to the next in line.
@@ -334,7 +334,9 @@ public final class PostgresPool: Sendable {
             state -> (Next, [CheckedContinuation<Void, Never>], Bool) in
             if let first = state.waiters.first {
                 if case .statement = first.wish, let entry {
-                    return (.statements(takeStatements(&state, for: entry), entry), [], false)
+                    let now = MonotonicClock.now
+                    let statements = takeStatements(&state, for: entry, at: now)
+                    return (.statements(statements, entry, at: now), [], false)
                 }
                 if let entry { state.idle.append(entry) }
                 state.waiters.removeFirst()
@@ -358,7 +360,7 @@ public final class PostgresPool: Sendable {
         case .closing: entry?.connection.close()
         case .connection(let continuation): continuation.resume()
         case .opening(let operation): operation.memberContinuation?.resume(returning: nil)
-        case .statements(let operations, let entry): carry(operations, on: entry)
+        case .statements(let operations, let entry, let begun): carry(operations, on: entry, begun: begun)
         }
         for continuation in finished { continuation.resume() }
         if isPruneNeeded { schedulePruning() }

@@ -11,36 +11,86 @@ struct GatheringTests {
     private func busy(_ nanoseconds: UInt64) -> Gathering {
         var gathering = Gathering()
         for _ in 0..<20 {
-            gathering.begin()
-            gathering.end(of: 10, took: 10 * nanoseconds)
+            gathering.begin(at: 0)
+            gathering.end(of: 10, begun: 0, at: 10 * nanoseconds)
         }
-        for _ in 0..<enough { gathering.begin() }
+        for _ in 0..<enough { gathering.begin(at: 0) }
         return gathering
     }
 
     @Test("wait for quick convoys, as many as those take along, and only while enough are under way")
     func quick() {
         var gathering = busy(Gathering.quickTime - 1_000)
-        #expect(gathering.shouldWait(behind: 0))
-        #expect(gathering.shouldWait(behind: enough * PostgresPool.convoyLimit - 1))
-        #expect(!gathering.shouldWait(behind: enough * PostgresPool.convoyLimit))
-        gathering.end(of: 1, took: 1)
-        #expect(!gathering.shouldWait(behind: 0))
+        #expect(gathering.shouldWait(behind: 0, at: 0))
+        #expect(gathering.shouldWait(behind: enough * PostgresPool.convoyLimit - 1, at: 0))
+        #expect(!gathering.shouldWait(behind: enough * PostgresPool.convoyLimit, at: 0))
+        gathering.end(of: 1, begun: 0, at: 1)
+        #expect(!gathering.shouldWait(behind: 0, at: 0))
     }
 
     @Test("do not wait before any convoy has ended, nor for slow ones, until those are long past")
     func slow() {
-        #expect(!Gathering().shouldWait(behind: 0))
+        #expect(!Gathering().shouldWait(behind: 0, at: 0))
         var gathering = Gathering()
-        for _ in 0..<enough { gathering.begin() }
-        #expect(!gathering.shouldWait(behind: 0))
+        for _ in 0..<enough { gathering.begin(at: 0) }
+        #expect(!gathering.shouldWait(behind: 0, at: 0))
         gathering = busy(Gathering.quickTime + 1_000)
-        #expect(!gathering.shouldWait(behind: 0))
+        #expect(!gathering.shouldWait(behind: 0, at: 0))
         for _ in 0..<20 {
-            gathering.begin()
-            gathering.end(of: 10, took: 9 * Gathering.quickTime)
+            gathering.begin(at: 0)
+            gathering.end(of: 10, begun: 0, at: 9 * Gathering.quickTime)
         }
-        #expect(gathering.shouldWait(behind: 0))
+        #expect(gathering.shouldWait(behind: 0, at: 0))
+    }
+
+    @Test("do not wait for those that were sent long ago, whatever has ended since")
+    func stuck() {
+        let patience = UInt64(Gathering.patience) * 1_000_000
+        var gathering = busy(1)
+        #expect(gathering.shouldWait(behind: 0, at: patience - 1))
+        #expect(!gathering.shouldWait(behind: 0, at: patience))
+        gathering.begin(at: patience)
+        gathering.end(of: 1, begun: patience, at: patience + 1)
+        #expect(!gathering.shouldWait(behind: 0, at: patience + 1))
+        for _ in 0..<enough { gathering.begin(at: patience) }
+        #expect(gathering.shouldWait(behind: enough * PostgresPool.convoyLimit - 1, at: patience + 1))
+        #expect(!gathering.shouldWait(behind: enough * PostgresPool.convoyLimit, at: patience + 1))
+    }
+
+    @Test("go out on all connections that are free, not only as many as travel together")
+    func longLine() async throws {
+        var options = PostgresPool.Options()
+        let maximum = 3
+        options.maximumConnections = maximum
+        let pool = PostgresPool(try await PostgresConfiguration.testServer(), options: options)
+        // Open, and idle.
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<maximum {
+                group.addTask {
+                    try await pool.withConnection { _ in
+                        while pool.statistics.opened < maximum { await Task.yield() }
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        let answers = (0..<(2 * PostgresPool.convoyLimit + 1)).map { index in
+            Task {
+                let operation = Operation(try ConvoyMember("SELECT \(index)::int"), timeout: nil)
+                let outcome = await withCheckedContinuation { continuation in
+                    operation.memberContinuation = continuation
+                    pool.state.withLock {
+                        $0.waiters.append(.init(id: UInt64(1_000 + index), wish: .statement(operation)))
+                    }
+                }
+                return try outcome?.get().last?[0].decode(0, as: Int.self)
+            }
+        }
+        while pool.statistics.waiting < answers.count { await Task.yield() }
+        pool.moveLine(unlessSentMoreThan: pool.state.withLock { $0.gathering.sent })
+        #expect(pool.statistics.waiting == 0)
+        for (index, answer) in answers.enumerated() { #expect(try await answer.value == index) }
+        await pool.shutdown()
     }
 
     @Test("go out after a while on a connection that is free, when what they wait for does not end")
@@ -65,8 +115,8 @@ struct GatheringTests {
             }
             while pool.statistics.lent < enough { await Task.yield() }
             pool.state.withLock { state in
-                state.gathering.begin()
-                state.gathering.end(of: 1_000_000, took: 0)
+                state.gathering.begin(at: 0)
+                state.gathering.end(of: 1_000_000, begun: 0, at: 0)
             }
             let answer = Task { try await pool.queryKept("SELECT \(1)::int") }
             #expect(try await answer.value[0].decode(0, as: Int.self) == 1)
