@@ -46,8 +46,7 @@ extension PostgresConnection {
         }
         do {
             return try await self.query(known, query.parameters, timeout: timeout)
-        } catch var error as PostgresError where error.sqlState == "0A000" || error.sqlState == "26000" {
-            // The type of its rows has changed ("cached plan must not change result type"), or somebody has dropped it.
+        } catch var error as PostgresError where error.isOfOutdatedStatement {
             error.code = .statementOutdated
             throw error
         }

@@ -85,6 +85,12 @@ public struct PostgresError: Error, Sendable {
     public var isRetryable: Bool {
         sqlState == "40001" || sqlState == "40P01" || code == .statementOutdated
     }
+
+    /// A prepared statement no longer fits: the type of its rows has changed ("cached plan must not change result type",
+    /// which shares its SQLSTATE with whatever else the server cannot do), or somebody has dropped it.
+    var isOfOutdatedStatement: Bool {
+        sqlState == "26000" || sqlState == "0A000" && server?.routine == "RevalidateCachedQuery"
+    }
 }
 
 extension PostgresError: CustomStringConvertible {
@@ -126,6 +132,8 @@ public struct PostgresServerError: Sendable, Hashable {
     public var dataType: String?
     /// The constraint that was broken.
     public var constraint: String?
+    /// The function of the server's source that made the report.
+    public var routine: String?
 
     /// A report with its two mandatory parts.
     public init(severity: String, sqlState: String, message: String) {

@@ -76,6 +76,7 @@ extension ResultStorage {
         error.column = errorField("c")
         error.dataType = errorField("d")
         error.constraint = errorField("n")
+        error.routine = errorField("R")
         return error
     }
 }

@@ -55,4 +55,22 @@ import Testing
             #expect(try await connection.withTransaction { try await $0.queryKept(read) }.count == 1)
         }
     }
+
+    @Test("is not taken for outdated when it asks for what the server cannot do")
+    func unsupported() async throws {
+        try await run { connection, read, _ in
+            try await connection.execute(
+                script: """
+                    CREATE FUNCTION pg_temp.unsupported(int) RETURNS int LANGUAGE plpgsql
+                    AS $$ BEGIN RAISE 'no' USING ERRCODE = '0A000'; END $$
+                    """)
+            let error = await #expect(throws: PostgresError.self) {
+                try await connection.queryKept("SELECT pg_temp.unsupported(\(1))")
+            }
+            #expect(error?.code == .server && error?.sqlState == "0A000")
+            try await connection.queryKept(read)
+            let prepared = try await connection.query("SELECT count(*) FROM pg_prepared_statements")
+            #expect(try prepared.first?.decode(0, as: Int.self) == 3)
+        }
+    }
 }
