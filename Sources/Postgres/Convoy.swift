@@ -11,18 +11,24 @@ final class Convoy: @unchecked Sendable {
     var unprepared: Set<KeptStatement> = []
     /// The server was asked to cancel a member.
     var isCancelled = false
-    /// All of them are one transaction, which only reads.
-    let isOneTransaction: Bool
+    /// Whether they may be one transaction, which only reads: not what is sent once more.
+    let mayShareTransaction: Bool
+    /// They are; known when they are written.
+    var isOneTransaction = false
     /// Of one transaction: what opens it and is not answered yet.
     var openingsLeft = 0
     /// Of one transaction: an error has ended it, and those that are left have done nothing.
     var isBroken = false
+    /// The SQLSTATE of that error.
+    var breakingState: String?
     /// Called without the session's lock when the connection is free again or closed.
     let ended: @Sendable () -> Void
 
-    init(_ members: [Operation], isOneTransaction: Bool = false, ended: @escaping @Sendable () -> Void) {
+    init(
+        _ members: [Operation], mayShareTransaction: Bool = false, ended: @escaping @Sendable () -> Void
+    ) {
         self.members = members
-        self.isOneTransaction = isOneTransaction
+        self.mayShareTransaction = mayShareTransaction
         self.ended = ended
     }
 }
@@ -33,6 +39,9 @@ struct ConvoyMember {
     let statement: KeptStatement
     /// Its parameters.
     let block: ParameterBlock
+    /// Its first word is that of a read. What others do (`CALL`, `COMMIT`, `LISTEN`, `ANALYZE`) may be allowed in a
+    /// transaction that only reads, and would be undone with it after their callers have their answers.
+    let isRead: Bool
     /// It was sent once more already, as it was outdated.
     var isSecondAttempt = false
     /// Its own preparation goes before it, and is not answered yet.
@@ -41,9 +50,17 @@ struct ConvoyMember {
     /// - Throws: `PostgresError` with the code `.misuse` for what cannot be sent.
     init(_ query: PostgresQuery) throws(PostgresError) {
         try refuseNUL(query.sql)
+        isRead = Self.isRead(query.sql)
         statement = KeptStatement(sql: query.sql, types: query.parameters.map(\.typeOID))
         var block = ParameterBlock()
         _ = try block.append(query.parameters)
         self.block = block
     }
+
+    private static func isRead(_ sql: String) -> Bool {
+        let word = sql.utf8.drop { $0 == 0x20 || 0x09...0x0d ~= $0 }.prefix { 0x41...0x5a ~= $0 & 0xdf }
+        return readWords.contains { word.elementsEqual($0.utf8) { $0 & 0xdf == $1 } }
+    }
+
+    private static let readWords: [String] = ["SELECT", "WITH", "VALUES", "TABLE"]
 }

@@ -85,6 +85,8 @@ final class Operation: @unchecked Sendable {
     /// Nanoseconds of `MonotonicClock` at which it was sent.
     var sentAt: UInt64 = 0
     var timer: UInt64?
+    /// When its time ends; set when it is sent for the first time.
+    var deadline: UInt64?
     var isCopyingOut = false
     /// What follows must not run without it.
     var isBegin = false

@@ -11,7 +11,7 @@ extension Session {
         withLock {
             // Some may have been cancelled meanwhile.
             let left = members.filter { !$0.isComplete }
-            let convoy = Convoy(left, isOneTransaction: lockedMayShare(left), ended: ended)
+            let convoy = Convoy(left, mayShareTransaction: true, ended: ended)
             if convoy.members.isEmpty { return resumptions.append(.convoyEnded(convoy)) }
             _ = lockedSubmit(Operation(.convoy(convoy), answersSoon: false))
         }
@@ -28,6 +28,8 @@ extension Session {
     }
 
     func lockedWrite(_ convoy: Convoy) throws(PostgresError) {
+        // Not before: one that had to wait may find that the connection has dropped its statements meanwhile.
+        convoy.isOneTransaction = convoy.mayShareTransaction && lockedMayShare(convoy.members)
         if convoy.isOneTransaction { return try lockedWriteTransaction(convoy) }
         guard unsafe PQenterPipelineMode(pg) == 1 else { throw lockedSendError() }
         // libpq sends at each synchronisation point; so the system waits for the last one.
@@ -129,8 +131,7 @@ extension Session {
             let isUnprepared =
                 failure.sqlState == "26000" && convoy.unprepared.contains(member.statement)
                 && !member.isBeingPrepared && operation.cancelReason == nil
-            let isOutdated =
-                !isUnprepared && (failure.sqlState == "0A000" || failure.sqlState == "26000")
+            let isOutdated = !isUnprepared && failure.isOfOutdatedStatement
             if isOutdated {
                 // The others are as old as this one. The server keeps its side of them until the connection ends.
                 kept.removeAll()

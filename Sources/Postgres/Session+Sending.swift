@@ -121,11 +121,13 @@ extension Session {
         lockedFlush()
     }
 
-    /// From now on the operation may take as long as it says.
+    /// From now on the operation may take as long as it says, or the rest of that when it is sent once more.
     func lockedLimitTime(of operation: Operation) {
         guard let timeout = operation.timeout else { return }
         // Called off when the operation ends, which it does at the latest with the session: so this keeps nobody.
-        operation.timer = poller.schedule(at: MonotonicClock.after(timeout)) { [self] in
+        let deadline = operation.deadline ?? MonotonicClock.after(timeout)
+        operation.deadline = deadline
+        operation.timer = poller.schedule(at: deadline) { [self] in
             cancel(operation, .timeout)
         }
     }

@@ -68,6 +68,10 @@ import Synchronization
     var isConvoyQuick = false
     /// What opens the transaction of a convoy is prepared.
     var isOpeningPrepared = false
+    /// How many transactions of convoys have failed at their opening, one after the other.
+    var openingFailures = 0
+    /// How often statements have broken the transaction of a convoy since they last did well in one.
+    var breaks: [KeptStatement: Int] = [:]
     /// Statements that the connection prepared for itself, by their text and the types of
     /// their parameters.
     var kept: [KeptStatement: PostgresPreparedStatement] = [:]
