@@ -202,7 +202,7 @@ extension ConvoyTests {
                 _ = try await waiting.value
                 for (index, answer) in answers.enumerated() {
                     let results = try await answer.value?.get()
-                    #expect(try results?.last?[0].decode(0, as: Int.self) == index)
+                    #expect(try results?.last?.first?.decode(0, as: Int.self) == index)
                 }
             }
         }
