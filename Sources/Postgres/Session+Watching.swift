@@ -72,7 +72,7 @@ extension Session {
     /// Resumes the caller when the operation is complete; the poller watches from now on.
     func wait(for operation: Operation, _ continuation: CheckedContinuation<Operation.Outcome, Never>) {
         withLock {
-            if operation.isComplete { return continuation.resume(returning: operation.outcome) }
+            if operation.isComplete { return resumptions.append(.outcome(operation.outcome, continuation)) }
             operation.continuation = continuation
             if operation === current { lockedLeaveToPoller() }
         }
