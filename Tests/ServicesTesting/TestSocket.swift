@@ -20,6 +20,7 @@ public final class TestSocket: Sendable {
         // Nothing that is tested takes longer; a server that never ends would hang the test otherwise.
         var limit = timeval(tv_sec: 30, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
     }
 
     deinit { close(descriptor) }
@@ -51,6 +52,9 @@ public final class TestSocket: Sendable {
         var bytes = Array(text.utf8)
         send(descriptor, &bytes, bytes.count, Int32(MSG_NOSIGNAL))
     }
+
+    /// Sends nothing more.
+    public func endWriting() { shutdown(descriptor, Int32(SHUT_WR)) }
 
     /// What arrives until the server ends the connection.
     public func readToEnd() async -> String {

@@ -77,6 +77,102 @@ struct HTTPConnectionTests {
         #expect(reads.count == 9)
     }
 
+    @Test("what follows a head that is no request is dropped")
+    func noRequest() throws {
+        let errors = Errors()
+        let channel = EmbeddedChannel(handlers: [HTTPMessageCodec(), errors])
+        let head = HTTPRequestHead(version: .http1_1, method: .RAW(value: "b d"), uri: "/")
+        try channel.writeInbound(HTTPServerRequestPart.head(head))
+        try channel.writeInbound(HTTPServerRequestPart.body(ByteBuffer(string: "x")))
+        try channel.writeInbound(HTTPServerRequestPart.end(nil))
+        #expect(errors.all as? [HTTPParserError] == [.invalidMethod])
+        #expect(try channel.readInbound(as: HTTPRequestPart.self) == nil)
+    }
+
+    @Test("parts that make no request are an error")
+    func noHead() async throws {
+        let loop = EmbeddedEventLoop()
+        let connection = HTTPConnection(eventLoop: loop)
+        let channel = EmbeddedChannel(handlers: [connection], loop: loop)
+        try channel.writeInbound(HTTPRequestPart.end(nil))
+        await #expect(throws: HTTPParserError.self) { try await connection.nextHead() }
+    }
+
+    @Test(
+        "the last request is the one that says so in its version's way, or asks for another protocol",
+        arguments: [
+            ("1.1", "close", nil, "close"), ("1.1", "Close", nil, "close"),
+            ("1.1", "TE, close", nil, "close"), ("1.1", "Upgrade", "h2c", "close"),
+            ("1.1", "te, upgrade", "h2c", "close"), ("1.1", "upgrade", nil, "upgrade"),
+            ("1.1", nil, "h2c", nil),
+            ("1.1", nil, nil, nil), ("1.0", nil, nil, "close"), ("1.0", "Keep-Alive", nil, "keep-alive"),
+        ] as [(String, String?, String?, String?)])
+    func lastRequest(version: String, field: String?, upgrade: String?, expected: String?) throws {
+        for uri in ["/", "http://y/"] {
+            var head = HTTPRequestHead(
+                version: version == "1.0" ? .http1_0 : .http1_1, method: .GET, uri: uri)
+            if let field { head.headers.add(name: "Connection", value: field) }
+            if let upgrade { head.headers.add(name: "Upgrade", value: upgrade) }
+            #expect(try HTTPMessageCodec.request(head).headerFields[.connection] == expected)
+        }
+    }
+
+    @Test("when the server stops, the last answer says so")
+    func lastAnswer() async throws {
+        let loop = EmbeddedEventLoop()
+        let connection = HTTPConnection(eventLoop: loop)
+        let channel = EmbeddedChannel(handlers: [connection], loop: loop)
+        try await channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).get()
+        let request = HTTPRequest(method: .get, scheme: "http", authority: "x", path: "/")
+        for _ in 0..<2 {
+            try channel.writeInbound(HTTPRequestPart.head(request))
+            try channel.writeInbound(HTTPRequestPart.end(nil))
+        }
+        channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+        for isLast in [false, true] {
+            #expect(try await connection.nextHead() != nil)
+            #expect(try await connection.write(HTTPResponse(status: .ok), ByteBuffer()) == !isLast)
+            let head = HTTPResponse(
+                status: .ok, headerFields: isLast ? [.connection: "close"] : [:])
+            #expect(try channel.readOutbound(as: HTTPResponsePart.self) == .head(head))
+            #expect(try channel.readOutbound(as: HTTPResponsePart.self) == .end(nil))
+        }
+        #expect(channel.isActive)
+    }
+
+    @Test("when the server stops, an answer still goes out")
+    func stopping() async throws {
+        let loop = EmbeddedEventLoop()
+        let connection = HTTPConnection(eventLoop: loop)
+        let slow = SlowSocket()
+        let channel = EmbeddedChannel(handlers: [slow, connection], loop: loop)
+        try await channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).get()
+        let request = HTTPRequest(method: .get, scheme: "http", authority: "x", path: "/")
+        try channel.writeInbound(HTTPRequestPart.head(request))
+        try channel.writeInbound(HTTPRequestPart.end(nil))
+        #expect(try await connection.nextHead() != nil)
+        #expect(try await connection.write(HTTPResponse(status: .ok), ByteBuffer()))
+        channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+        #expect(channel.isActive)
+        for promise in slow.promises { promise.succeed() }
+        #expect(!channel.isActive)
+    }
+
+    private final class Errors: ChannelInboundHandler {
+        typealias InboundIn = HTTPRequestPart
+        private(set) var all: [any Error] = []
+        func errorCaught(context: ChannelHandlerContext, error: any Error) { all.append(error) }
+    }
+
+    /// Keeps what is written.
+    private final class SlowSocket: ChannelOutboundHandler {
+        typealias OutboundIn = HTTPResponsePart
+        private(set) var promises: [EventLoopPromise<Void>] = []
+        func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+            if let promise { promises.append(promise) }
+        }
+    }
+
     /// Counts the reads that reach the socket.
     private final class Reads: ChannelOutboundHandler {
         typealias OutboundIn = Never

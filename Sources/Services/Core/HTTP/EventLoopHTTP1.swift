@@ -27,7 +27,8 @@ where Responder.Context: InitializableFromSource<ApplicationRequestContextSource
             let connection = HTTPConnection(eventLoop: channel.eventLoop)
             let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: limits)
             try channel.pipeline.syncOperations.addHandlers([
-                ByteToMessageHandler(decoder), HTTPMessageCodec(),
+                // The parser leaves nothing over, but for what follows a request for another protocol.
+                ByteToMessageHandler(decoder, maximumBufferSize: 128 * 1_024), HTTPMessageCodec(),
                 RequestTimer(readTimeout: readTimeout, writeTimeout: writeTimeout), connection,
             ])
             return Value(channel: channel, connection: connection)
@@ -51,24 +52,24 @@ where Responder.Context: InitializableFromSource<ApplicationRequestContextSource
                 let request = Request(head: head, body: connection.body())
                 let context = Responder.Context(
                     source: ApplicationRequestContextSource(channel: value.channel, logger: logger))
-                let (reply, body) = try await answer(to: request, context, logger)
-                guard try await connection.write(reply, body), request.headers[.connection] != "close" else {
-                    break
+                var (reply, body) = try await answer(to: request, context, logger)
+                if let field = request.headers[.connection], field == "close" || field == "keep-alive",
+                    reply.headerFields[.connection] == nil
+                {
+                    reply.headerFields[.connection] = field
                 }
+                guard try await connection.write(reply, body) else { break }
             }
         } catch is HTTPParserError {
+            // In place of a head: the error of a body is its handler's.
             let refusal = HTTPResponse(
                 status: .badRequest, headerFields: [.connection: "close", .contentLength: "0"])
             // Whoever sends no HTTP may be gone.
             _ = try? await connection.write(refusal, ByteBuffer())
         } catch {
             logger.trace("a connection has ended", metadata: ["error": "\(error)"])
-            value.channel.close(promise: nil)
         }
-        // Not the other direction: what the client sends still would reset the connection under the answer.
-        value.channel.close(mode: .output, promise: nil)
-        // A channel closes without an error.
-        try? await value.channel.closeFuture.get()
+        await connection.close()
     }
 
     /// The answer with all of its body, and its length.
@@ -78,8 +79,8 @@ where Responder.Context: InitializableFromSource<ApplicationRequestContextSource
         var response: Response
         do {
             response = try await responder.respond(to: request, context: context)
-        } catch let error as HTTPParserError {
-            throw error
+        } catch is BrokenRequest {
+            response = Response(status: .badRequest, headers: [.connection: "close"])
         } catch {
             logger.debug("a responder failed", metadata: ["error": "\(error)"])
             response = Response(status: .internalServerError)

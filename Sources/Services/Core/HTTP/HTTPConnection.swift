@@ -31,6 +31,11 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
     private var isBodyOpen = false
     /// Heads that were read and have no answer yet.
     private var unanswered = 0
+    /// The last answer that was written: done when it, and so every one before it, has gone out.
+    private var written: EventLoopFuture<Void>?
+    /// Nothing more is answered: what comes is read, so that it does not reset the connection under the last answer, and
+    /// dropped.
+    private var isClosing = false
     /// The server stops: the connection ends with the last answer.
     private var isStopping = false
 
@@ -45,7 +50,7 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
         eventLoop.preconditionInEventLoop()
         while try await nextOfBody(of: request) != nil {}
         guard let part = try await nextPart() else { return nil }
-        guard case .head(let head) = part else { preconditionFailure("a request begins with its head") }
+        guard case .head(let head) = part else { throw HTTPParserError.unknown }
         request += 1
         isBodyOpen = true
         return head
@@ -58,42 +63,63 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
         return RequestBody(asyncSequence: Body(connection: self, request: request))
     }
 
-    /// Writes an answer; returns when the connection takes more.
+    /// Writes an answer; returns when the connection takes more, which is not yet when the client has all of it.
     ///
     /// - Throws: When the connection has ended.
-    /// - Returns: Whether a further request may be served.
+    /// - Returns: Whether a further request may be served: neither does the answer say otherwise nor does the server stop.
     func write(_ head: HTTPResponse, _ body: ByteBuffer) async throws -> Bool {
         eventLoop.preconditionInEventLoop()
         guard let context else { throw ChannelError.ioOnClosedChannel }
+        unanswered -= 1
+        var head = head
+        if isStopping, unanswered <= 0 { head.headerFields[.connection] = "close" }
+        let isLast = head.headerFields[.connection] == "close"
         context.write(wrapOutboundOut(.head(head)), promise: nil)
         if body.readableBytes > 0 { context.write(wrapOutboundOut(.body(body)), promise: nil) }
-        unanswered -= 1
-        let isLast = isStopping && unanswered <= 0
-        if context.channel.isWritable, !isLast {
-            context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
-            if context.channel.isWritable { return true }
-            // The client takes it slowly. `RequestTimer` bounds that.
-            await untilWritable()
-        } else {
-            let written = context.eventLoop.makePromise(of: Void.self)
-            context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: written)
-            try await written.futureResult.get()
-            if isLast { context.close(promise: nil) }
+        let promise = context.eventLoop.makePromise(of: Void.self)
+        written = promise.futureResult
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: promise)
+        // The client may take it slowly, also one that sends nothing more. `RequestTimer` bounds that.
+        while let context = self.context, context.channel.isActive, !context.channel.isWritable {
+            await wait()
         }
         return !isLast
     }
 
-    private func untilWritable() async {
-        while end == nil, let context, !context.channel.isWritable { await wait() }
+    /// Ends the connection when the answers have gone out, and waits for the client to end it too; `RequestTimer` bounds
+    /// both.
+    func close() async {
+        eventLoop.preconditionInEventLoop()
+        // An answer that cannot be written has ended the connection already.
+        if let written { _ = try? await written.get() }
+        if let context {
+            let closed = context.channel.closeFuture
+            closeOutput(context)
+            // A channel closes without an error.
+            try? await closed.get()
+        }
+    }
+
+    /// Not the other direction: what the client sends still would reset the connection under the answer.
+    private func closeOutput(_ context: ChannelHandlerContext) {
+        isClosing = true
+        parts.removeAll()
+        context.close(mode: .output, promise: nil)
+        finish(.success(()))
+        continueReading()
+    }
+
+    private func continueReading() {
+        guard isReadHeld, let context else { return }
+        isReadHeld = false
+        context.triggerUserOutboundEvent(ReadingHeld(isHeld: false), promise: nil)
+        context.read()
     }
 
     private func nextPart() async throws -> HTTPRequestPart? {
         while true {
             if let part = parts.popFirst() {
-                if isReadHeld, parts.count < Self.partLimit {
-                    isReadHeld = false
-                    context?.read()
-                }
+                if parts.count < Self.partLimit { continueReading() }
                 return part
             }
             if let end {
@@ -107,12 +133,16 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
     fileprivate func nextOfBody(of request: Int) async throws -> ByteBuffer? {
         eventLoop.preconditionInEventLoop()
         guard isBodyOpen, request == self.request else { return nil }
-        switch try await nextPart() {
+        let part: HTTPRequestPart?
+        do { part = try await nextPart() } catch let error as RequestTimeout { throw error } catch {
+            throw BrokenRequest()
+        }
+        switch part {
         case .body(let bytes): return bytes
-        case .end, nil:
+        case .end:
             isBodyOpen = false
             return nil
-        case .head: preconditionFailure("a request ends before the next one begins")
+        case .head, nil: throw BrokenRequest()
         }
     }
 
@@ -133,6 +163,17 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
         wake()
     }
 
+    /// No request is under way, but its answer may be.
+    private func closeWhenWritten(_ context: ChannelHandlerContext) {
+        guard let written else { return context.close(promise: nil) }
+        // Whoever sends nothing is not waited for.
+        let isIdle = !isBodyOpen
+        written.whenComplete { _ in
+            guard self.unanswered <= 0, let context = self.context else { return }
+            if isIdle { context.close(promise: nil) } else { self.closeOutput(context) }
+        }
+    }
+
     // MARK: The pipeline
 
     func handlerAdded(context: ChannelHandlerContext) { self.context = context }
@@ -143,6 +184,7 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !isClosing else { return }
         let part = unwrapInboundIn(data)
         if case .head = part { unanswered += 1 }
         parts.append(part)
@@ -154,7 +196,12 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
     }
 
     func read(context: ChannelHandlerContext) {
-        if parts.count < Self.partLimit { context.read() } else { isReadHeld = true }
+        if parts.count < Self.partLimit {
+            context.read()
+        } else if !isReadHeld {
+            isReadHeld = true
+            context.triggerUserOutboundEvent(ReadingHeld(isHeld: true), promise: nil)
+        }
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
@@ -168,19 +215,14 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if end == nil {
-            finish(.failure(error))
-        } else if error is RequestTimeout {
-            // Refused before, and the client does not hang up.
-            context.close(promise: nil)
-        }
+        finish(.failure(error))
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {
         case is ChannelShouldQuiesceEvent:
             isStopping = true
-            if unanswered <= 0 { context.close(promise: nil) }
+            if unanswered <= 0 { closeWhenWritten(context) }
         case ChannelEvent.inputClosed:
             finish(.success(()))
             context.fireUserInboundEventTriggered(event)
@@ -188,6 +230,9 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
         }
     }
 }
+
+/// A request whose body ends, or breaks the rules of HTTP, before it is whole.
+struct BrokenRequest: Error {}
 
 /// The body of a request, as it comes.
 private struct Body: AsyncSequence, Sendable {

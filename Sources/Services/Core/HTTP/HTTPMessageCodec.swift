@@ -22,16 +22,20 @@ final class HTTPMessageCodec: ChannelDuplexHandler, RemovableChannelHandler {
 
     private var answer = ByteBuffer()
     private var date = HTTPDate()
+    /// A head was no request, so nothing that follows it is one.
+    private var isBroken = false
 
     // MARK: Requests
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !isBroken else { return }
         switch unwrapInboundIn(data) {
         case .head(let head):
             do {
                 context.fireChannelRead(wrapInboundOut(.head(try Self.request(head))))
             } catch {
-                context.fireErrorCaught(error)
+                isBroken = true
+                context.fireErrorCaught(HTTPParserError.invalidMethod)
             }
         case .body(let bytes): context.fireChannelRead(wrapInboundOut(.body(bytes)))
         case .end(let trailers):
@@ -40,8 +44,28 @@ final class HTTPMessageCodec: ChannelDuplexHandler, RemovableChannelHandler {
         }
     }
 
+    /// The request, whose field `Connection` is `close` if it is the connection's last one and `keep-alive` if its client
+    /// has to be told that it is not.
+    ///
     /// - Throws: For a method that is no token, which the parser lets nobody send.
     static func request(_ head: HTTPRequestHead) throws -> HTTPRequest {
+        var request = try named(head)
+        if !head.isKeepAlive || stopsParser(head) {
+            request.headerFields[.connection] = "close"
+        } else if head.version.minor == 0 {
+            request.headerFields[.connection] = "keep-alive"
+        }
+        return request
+    }
+
+    /// Whether the parser takes what follows for another protocol's, which this service does not speak.
+    private static func stopsParser(_ head: HTTPRequestHead) -> Bool {
+        if head.method == .CONNECT { return true }
+        return head.headers.contains(name: "upgrade")
+            && head.headers[canonicalForm: "connection"].contains { $0.lowercased() == "upgrade" }
+    }
+
+    private static func named(_ head: HTTPRequestHead) throws -> HTTPRequest {
         // The form that all send who do not talk to a proxy (RFC 9112, 3.2.1): it is the path and the query.
         guard head.uri.utf8.first == UInt8(ascii: "/") else {
             return try HTTPRequest(head, secure: false, splitCookie: false)
