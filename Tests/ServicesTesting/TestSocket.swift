@@ -56,6 +56,18 @@ public final class TestSocket: Sendable {
     /// Sends nothing more.
     public func endWriting() { shutdown(descriptor, Int32(SHUT_WR)) }
 
+    /// What arrives next.
+    public func read() async -> String {
+        let descriptor = descriptor
+        return await withCheckedContinuation { continuation in
+            Thread.detachNewThread {
+                var buffer = [UInt8](repeating: 0, count: 65_536)
+                let count = recv(descriptor, &buffer, buffer.count, 0)
+                continuation.resume(returning: String(decoding: buffer[..<max(count, 0)], as: UTF8.self))
+            }
+        }
+    }
+
     /// What arrives until the server ends the connection.
     public func readToEnd() async -> String {
         let descriptor = descriptor

@@ -29,6 +29,16 @@ struct EventLoopHTTP1Tests {
     private func answers(
         of router: Router<ServiceContext>, to requests: String, isHalfClosed: Bool = false
     ) async throws -> String {
+        try await served(by: router) { socket in
+            socket.write(requests)
+            if isHalfClosed { socket.endWriting() }
+            return await socket.readToEnd()
+        }
+    }
+
+    private func served<Result>(
+        by router: Router<ServiceContext>, _ client: (TestSocket) async throws -> Result
+    ) async throws -> Result {
         let settings = try Settings(
             CoreSettings.all,
             environment: [
@@ -39,14 +49,9 @@ struct EventLoopHTTP1Tests {
         let listener = try await HTTPListener.start(
             router.buildResponder(), at: ServiceConfiguration.Address(host: "127.0.0.1", port: 0),
             configuration: configuration, logger: Logger(label: "") { _ in SwiftLogNoOpLogHandler() })
-        let answer = try await {
-            let socket = try TestSocket(port: listener.port)
-            socket.write(requests)
-            if isHalfClosed { socket.endWriting() }
-            return await socket.readToEnd()
-        }()
+        let result = try await client(TestSocket(port: listener.port))
         await listener.stop()
-        return answer
+        return result
     }
 
     private let plain = {
@@ -117,5 +122,25 @@ struct EventLoopHTTP1Tests {
             of: plain, to: "POST \(path) HTTP/1.1\r\nHost: x\r\n\(fields)zz\r\n", isHalfClosed: true)
         #expect(answer.hasPrefix("HTTP/1.1 " + status), "\(answer)")
         #expect(answer.components(separatedBy: "HTTP/1.1 ").count == 2, "\(answer)")
+    }
+
+    @Test("a client that waits to be told to send its body is told, once")
+    func awaitedBody() async throws {
+        try await served(by: plain) { socket in
+            let head =
+                "POST /body HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+            socket.write(head)
+            #expect(await socket.read() == "HTTP/1.1 100 Continue\r\n\r\n")
+            socket.write("hello")
+            #expect(await socket.read().hasSuffix("\r\n\r\nhello"))
+            // It does not wait, or nobody wants its body.
+            socket.write(head + "hello")
+            #expect(await socket.read().hasPrefix("HTTP/1.1 200 "))
+            socket.write(head.replacingOccurrences(of: "/body", with: "/"))
+            #expect(await socket.read().hasSuffix("ignored"))
+            socket.write("hello")
+            socket.endWriting()
+            #expect(await socket.readToEnd() == "")
+        }
     }
 }

@@ -77,6 +77,31 @@ struct HTTPConnectionTests {
         #expect(reads.count == 9)
     }
 
+    @Test("a body that comes byte by byte waits in few parts")
+    func smallParts() async throws {
+        let loop = EmbeddedEventLoop()
+        let connection = HTTPConnection(eventLoop: loop)
+        let reads = Reads()
+        let channel = EmbeddedChannel(handlers: [reads, connection], loop: loop)
+        let head = HTTPRequest(method: .post, scheme: "http", authority: "x", path: "/")
+        try channel.writeInbound(HTTPRequestPart.head(head))
+        for _ in 0..<10_000 { try channel.writeInbound(HTTPRequestPart.body(ByteBuffer(string: "x"))) }
+        try channel.writeInbound(HTTPRequestPart.end(nil))
+        channel.pipeline.read()
+        #expect(reads.count == 1)
+        #expect(try await connection.nextHead() != nil)
+        var sizes: [Int] = []
+        for try await bytes in connection.body() { sizes.append(bytes.readableBytes) }
+        #expect(sizes == [4_096, 4_096, 1_808])
+        // Large ones are not joined, or nothing would bound them.
+        try channel.writeInbound(HTTPRequestPart.head(head))
+        for _ in 0..<16 {
+            try channel.writeInbound(HTTPRequestPart.body(ByteBuffer(repeating: 0, count: 4_096)))
+        }
+        channel.pipeline.read()
+        #expect(reads.count == 1)
+    }
+
     @Test("what follows a head that is no request is dropped")
     func noRequest() throws {
         let errors = Errors()

@@ -18,6 +18,8 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
     typealias OutboundOut = HTTPResponsePart
 
     private static let partLimit = 16
+    /// Pieces of a body that are smaller together are one part: a client can send each byte by itself.
+    private static let joinedBody = 4_096
 
     private let eventLoop: any EventLoop
     private var context: ChannelHandlerContext?
@@ -29,6 +31,8 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
     /// Counts the requests that the task has taken; a body belongs to one of them.
     private var request = 0
     private var isBodyOpen = false
+    /// The client sends the body when it is told to.
+    private var isBodyAwaited = false
     /// Heads that were read and have no answer yet.
     private var unanswered = 0
     /// The last answer that was written: done when it, and so every one before it, has gone out.
@@ -53,6 +57,7 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
         guard case .head(let head) = part else { throw HTTPParserError.unknown }
         request += 1
         isBodyOpen = true
+        isBodyAwaited = head.headerFields[.expect].map { $0.lowercased() == "100-continue" } ?? false
         return head
     }
 
@@ -71,6 +76,7 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
         eventLoop.preconditionInEventLoop()
         guard let context else { throw ChannelError.ioOnClosedChannel }
         unanswered -= 1
+        isBodyAwaited = false
         var head = head
         if isStopping, unanswered <= 0 { head.headerFields[.connection] = "close" }
         let isLast = head.headerFields[.connection] == "close"
@@ -90,6 +96,8 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
     /// both.
     func close() async {
         eventLoop.preconditionInEventLoop()
+        // A client may write all before it reads.
+        dropInput()
         // An answer that cannot be written has ended the connection already.
         if let written { _ = try? await written.get() }
         if let context {
@@ -102,10 +110,14 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
 
     /// Not the other direction: what the client sends still would reset the connection under the answer.
     private func closeOutput(_ context: ChannelHandlerContext) {
-        isClosing = true
-        parts.removeAll()
+        dropInput()
         context.close(mode: .output, promise: nil)
         finish(.success(()))
+    }
+
+    private func dropInput() {
+        isClosing = true
+        parts.removeAll()
         continueReading()
     }
 
@@ -133,6 +145,10 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
     fileprivate func nextOfBody(of request: Int) async throws -> ByteBuffer? {
         eventLoop.preconditionInEventLoop()
         guard isBodyOpen, request == self.request else { return nil }
+        if isBodyAwaited {
+            isBodyAwaited = false
+            if parts.isEmpty { context?.triggerUserOutboundEvent(BodyAwaited(), promise: nil) }
+        }
         let part: HTTPRequestPart?
         do { part = try await nextPart() } catch let error as RequestTimeout { throw error } catch {
             throw BrokenRequest()
@@ -186,7 +202,19 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !isClosing else { return }
         let part = unwrapInboundIn(data)
-        if case .head = part { unanswered += 1 }
+        switch part {
+        case .head: unanswered += 1
+        case .body(var bytes):
+            if case .body(var last) = parts.last,
+                last.readableBytes + bytes.readableBytes <= Self.joinedBody
+            {
+                parts.removeLast()
+                last.writeBuffer(&bytes)
+                parts.append(.body(last))
+                return
+            }
+        case .end: break
+        }
         parts.append(part)
     }
 

@@ -4,6 +4,9 @@ import NIOHTTP1
 import NIOHTTPTypes
 import NIOHTTPTypesHTTP1
 
+/// The client is to send the body that it has announced: no answer, so nothing counts it as one.
+struct BodyAwaited {}
+
 /// Between HTTP/1.1 as NIO's parser has it and the parts that this service works with: requests get HTTPTypes' names, answers
 /// become bytes, a whole answer in one write.
 ///
@@ -55,6 +58,8 @@ final class HTTPMessageCodec: ChannelDuplexHandler, RemovableChannelHandler {
         } else if head.version.minor == 0 {
             request.headerFields[.connection] = "keep-alive"
         }
+        // Its clients know nothing of answers before the answer.
+        if head.version.minor == 0 { request.headerFields[.expect] = nil }
         return request
     }
 
@@ -104,6 +109,17 @@ final class HTTPMessageCodec: ChannelDuplexHandler, RemovableChannelHandler {
             context.write(wrapOutboundOut(answer), promise: promise)
             answer = ByteBuffer()
         }
+    }
+
+    func triggerUserOutboundEvent(
+        context: ChannelHandlerContext, event: Any, promise: EventLoopPromise<Void>?
+    ) {
+        guard event is BodyAwaited else {
+            context.triggerUserOutboundEvent(event, promise: promise)
+            return
+        }
+        let line = ByteBuffer(staticString: "HTTP/1.1 100 Continue\r\n\r\n")
+        context.writeAndFlush(wrapOutboundOut(line), promise: promise)
     }
 
     /// RFC 9112, 4 and 5; HTTPTypes has seen to it that no field holds a line end.
