@@ -47,10 +47,11 @@ public final class TestSocket: Sendable {
         return table.contains("\(ends[0]) \(ends[1]) 04")
     }
 
-    /// Sends text.
-    public func write(_ text: String) {
+    /// Sends text; whether all of it was taken.
+    @discardableResult
+    public func write(_ text: String) -> Bool {
         var bytes = Array(text.utf8)
-        send(descriptor, &bytes, bytes.count, Int32(MSG_NOSIGNAL))
+        return send(descriptor, &bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count
     }
 
     /// Sends nothing more.
