@@ -75,7 +75,10 @@ import Testing
                 for (index, answer) in answers.enumerated() { #expect(try await number(answer) == index) }
             }
             #expect(pool.statistics.opened == 1)
-            let prepared = try await pool.query("SELECT count(*) FROM pg_prepared_statements")
+            // Of the callers' statements: that of a shared transaction is there where a convoy was quick.
+            let prepared = try await pool.query(
+                "SELECT count(*) FROM pg_prepared_statements WHERE statement NOT LIKE '%transaction_read_only%'"
+            )
             #expect(try prepared[0].decode(0, as: Int.self) == 2)
         }
     }
