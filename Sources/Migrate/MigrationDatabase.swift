@@ -143,9 +143,9 @@ final class MigrationDatabase: Sendable {
                 SHOW search_path; SELECT version, dirty, CURRENT_SCHEMA, \
                 pg_catalog.pg_try_advisory_xact_lock(\(lockID)) FROM \(table)
                 """)
-        let path = try results[0][0].decode(0, as: String.self)
-        // A table of another shape is told of step by step.
-        guard let row = results[1].first,
+        // A table of another shape is told of step by step; so is what a proxy in between leaves out.
+        guard results.count == 2, let path = try results[0].first?.decode(0, as: String.self),
+            let row = results[1].first,
             case (let version, false, let current, true)? = try? row.decode(
                 Int64.self, Bool.self, String?.self, Bool.self),
             url.table.schema != nil || current == schema && [schema, "\"$user\", \(schema)"].contains(path)
