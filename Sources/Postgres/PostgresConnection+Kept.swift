@@ -3,6 +3,12 @@ struct KeptStatement: Hashable {
     let sql: String
     /// Of each parameter, as it says itself; 0 lets the server infer it.
     let types: [UInt32]
+
+    /// By its length: few statements of a program have the same, and the text of one is long to hash for each use.
+    func hash(into hasher: inout Hasher) {
+        hasher.combine(sql.utf8.count)
+        hasher.combine(types.count)
+    }
 }
 
 extension PostgresConnection {

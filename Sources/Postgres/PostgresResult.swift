@@ -1,4 +1,5 @@
 import CLibPQ
+import Synchronization
 
 /// Owns one `PGresult` of libpq.
 ///
@@ -6,6 +7,7 @@ import CLibPQ
 // @unchecked: nothing writes to a PGresult after this object exists, so any thread may read it.
 @safe final class ResultStorage: @unchecked Sendable {
     let pointer: OpaquePointer
+    private let madeColumns = Mutex<[PostgresColumn]?>(nil)
 
     init(_ pointer: OpaquePointer) { unsafe self.pointer = unsafe pointer }
 
@@ -47,6 +49,16 @@ public struct PostgresColumn: Sendable, Hashable {
 
 extension ResultStorage {
     /// The columns, described once per result.
+    /// Made when somebody asks: lists are written by the places of their columns.
+    var columns: [PostgresColumn] {
+        madeColumns.withLock { made in
+            if let made { return made }
+            let columns = makeColumns()
+            made = columns
+            return columns
+        }
+    }
+
     func makeColumns() -> [PostgresColumn] {
         (0..<columnCount).map { index in
             PostgresColumn(
@@ -83,21 +95,24 @@ extension ResultStorage {
 
 /// What a statement gave back: its rows, and the tag of the command.
 public struct PostgresResult: Sendable {
-    /// The columns of the rows.
-    public let columns: [PostgresColumn]
-    /// What the server says it did: `SELECT 3`, `INSERT 0 1`, `CREATE TABLE`; empty for an empty statement.
-    public let commandTag: String
     /// The number of rows.
     public let count: Int
+    /// The number of columns.
+    public let columnCount: Int
 
     private let storage: ResultStorage
 
     init(_ storage: ResultStorage) {
         self.storage = storage
-        columns = storage.makeColumns()
-        commandTag = storage.commandTag
         count = storage.rowCount
+        columnCount = storage.columnCount
     }
+
+    /// The columns of the rows; their names are made at the first look.
+    public var columns: [PostgresColumn] { storage.columns }
+
+    /// What the server says it did: `SELECT 3`, `INSERT 0 1`, `CREATE TABLE`; empty for an empty statement.
+    public var commandTag: String { storage.commandTag }
 
     /// How many rows the command inserted, changed, deleted or selected; 0 where the tag has no number.
     public var affectedRows: Int {
@@ -112,7 +127,7 @@ extension PostgresResult {
         _ body: (_ row: Int, _ column: Int, _ bytes: UnsafeRawBufferPointer?) throws -> Void
     ) rethrows {
         for row in 0..<count {
-            for column in columns.indices {
+            for column in 0..<columnCount {
                 try unsafe body(row, column, storage.bytes(row: row, column: column))
             }
         }

@@ -40,7 +40,7 @@ public struct JSONRowFormat: Sendable {
     ///
     /// - Throws: `PostgresError` when a column holds nothing of its kind.
     public func json(_ rows: PostgresResult) throws -> [UInt8] {
-        precondition(rows.isEmpty || rows.columns.count == members.count, "a member for each column")
+        precondition(rows.isEmpty || rows.columnCount == members.count, "a member for each column")
         // Some 25 bytes a column: an id has 36, a truth 4.
         var json = JSONBytes(capacity: 2 + rows.count * members.count * 28)
         json.append(UInt8(ascii: "["))
