@@ -15,7 +15,7 @@ struct RequestRecorder: Sendable {
         let route = context.endpointPath.flatMap { $0 == "NotFound" ? nil : $0 } ?? "(none)"
         let method = Self.label(request.method)
         metrics.recordRequest(
-            method: method, route: route, status: String(response.status.code), took: elapsed,
+            method: method, route: route, status: response.status.code, took: elapsed,
             statements: statements)
         // Below its level the metadata is not even put together.
         logger.info("request", metadata: line(response, context, method, route, elapsed))

@@ -87,6 +87,10 @@ public struct Validation: Sendable {
 extension String {
     /// The text without white space at both ends.
     public var trimmed: String {
+        // Most texts have nothing to trim.
+        if let first = utf8.first, let last = utf8.last, 0x21...0x7E ~= first, 0x21...0x7E ~= last {
+            return self
+        }
         let scalars = unicodeScalars
         guard let first = scalars.firstIndex(where: { !$0.properties.isWhitespace }),
             let last = scalars.lastIndex(where: { !$0.properties.isWhitespace })

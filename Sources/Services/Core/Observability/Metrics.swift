@@ -45,10 +45,18 @@ public final class Metrics: Sendable {
         var count = 0
         var sum = 0.0
 
+        init(of metric: Metric) { counts = Array(repeating: 0, count: metric.bounds.count) }
+
         mutating func observe(_ value: Double, _ bounds: [Double]) {
             if let index = bounds.firstIndex(where: { value <= $0 }) { counts[index] += 1 }
             count += 1
             sum += value
+        }
+
+        mutating func add(_ other: Histogram) {
+            for index in counts.indices { counts[index] += other.counts[index] }
+            count += other.count
+            sum += other.sum
         }
     }
 
@@ -91,9 +99,51 @@ public final class Metrics: Sendable {
     private struct Series: Sendable {
         var values: [Labels: Double] = [:]
         var histograms: [Labels: Histogram] = [:]
+
+        mutating func add(_ histogram: Histogram, _ labels: Labels, _ metric: Metric) {
+            histograms[labels, default: Histogram(of: metric)].add(histogram)
+        }
     }
 
-    private let series = Mutex<[Metric: Series]>([:])
+    private struct RequestKind: Hashable, Sendable {
+        let method: String
+        let route: String
+        let status: Int
+    }
+
+    private struct RequestNumbers: Sendable {
+        var durations = Histogram(of: .requestDuration)
+        var statements = Histogram(of: .requestStatements)
+
+        mutating func observe(_ seconds: Double, _ statements: Int) {
+            durations.observe(seconds, Metric.requestDuration.bounds)
+            self.statements.observe(Double(statements), Metric.requestStatements.bounds)
+        }
+    }
+
+    private struct State: Sendable {
+        var series: [Metric: Series] = [:]
+        /// What each request adds to, found by one look; it becomes series when somebody reads.
+        var requests: [RequestKind: RequestNumbers] = [:]
+
+        /// All series, those of the requests too.
+        var allSeries: [Metric: Series] {
+            var all = series
+            for (kind, numbers) in requests {
+                let labels = Labels([
+                    "method": kind.method, "route": kind.route, "status": String(kind.status),
+                ])
+                let fewer = Labels(["method": kind.method, "route": kind.route])
+                all[.requests, default: Series()].values[labels, default: 0] += Double(
+                    numbers.durations.count)
+                all[.requestDuration, default: Series()].add(numbers.durations, labels, .requestDuration)
+                all[.requestStatements, default: Series()].add(numbers.statements, fewer, .requestStatements)
+            }
+            return all
+        }
+    }
+
+    private let state = Mutex(State())
 
     /// No numbers yet.
     public init() {}
@@ -103,44 +153,37 @@ public final class Metrics: Sendable {
     /// - Parameter labels: Pairs of name and value, always in the same order for one metric.
     public func add(_ metric: Metric, _ amount: Double = 1, _ labels: KeyValuePairs<String, String> = [:]) {
         let key = Labels(labels)
-        series.withLock { $0[metric, default: Series()].values[key, default: 0] += amount }
+        state.withLock { $0.series[metric, default: Series()].values[key, default: 0] += amount }
     }
 
     /// Sets a gauge.
     public func set(_ metric: Metric, _ value: Double, _ labels: KeyValuePairs<String, String> = [:]) {
         let key = Labels(labels)
-        series.withLock { $0[metric, default: Series()].values[key] = value }
+        state.withLock { $0.series[metric, default: Series()].values[key] = value }
     }
 
     /// Counts an observation of a histogram.
     public func observe(_ metric: Metric, _ value: Double, _ labels: KeyValuePairs<String, String> = [:]) {
         let key = Labels(labels)
-        series.withLock { Self.observe(metric, value, key, &$0) }
-    }
-
-    private static func observe(
-        _ metric: Metric, _ value: Double, _ labels: Labels, _ all: inout [Metric: Series]
-    ) {
-        let new = { Histogram(counts: Array(repeating: 0, count: metric.bounds.count)) }
-        all[metric, default: Series()].histograms[labels, default: new()].observe(value, metric.bounds)
+        state.withLock {
+            $0.series[metric, default: Series()].histograms[key, default: Histogram(of: metric)]
+                .observe(value, metric.bounds)
+        }
     }
 
     /// Counts a request that was answered: all of its numbers at once.
-    func recordRequest(method: String, route: String, status: String, took elapsed: Duration, statements: Int)
-    {
-        let labels = Labels(["method": method, "route": route, "status": status])
-        let fewer = Labels(["method": method, "route": route])
-        series.withLock { all in
-            all[.requests, default: Series()].values[labels, default: 0] += 1
-            Self.observe(.requestDuration, elapsed.seconds, labels, &all)
-            Self.observe(.requestStatements, Double(statements), fewer, &all)
+    func recordRequest(method: String, route: String, status: Int, took elapsed: Duration, statements: Int) {
+        let kind = RequestKind(method: method, route: route, status: status)
+        let seconds = elapsed.seconds
+        state.withLock {
+            $0.requests[kind, default: RequestNumbers()].observe(seconds, statements)
         }
     }
 
     /// The value of a counter or gauge; 0 when it was never touched.
     public func value(_ metric: Metric, _ labels: KeyValuePairs<String, String> = [:]) -> Double {
         let key = Labels(labels)
-        return series.withLock { $0[metric]?.values[key] ?? 0 }
+        return state.withLock { $0.allSeries[metric]?.values[key] ?? 0 }
     }
 
     /// How many observations a histogram has, and their sum.
@@ -148,15 +191,13 @@ public final class Metrics: Sendable {
         _ metric: Metric, _ labels: KeyValuePairs<String, String> = [:]
     ) -> (count: Int, sum: Double) {
         let key = Labels(labels)
-        return series.withLock { all in
-            let histogram = all[metric]?.histograms[key]
-            return (histogram?.count ?? 0, histogram?.sum ?? 0)
-        }
+        let histogram = state.withLock { $0.allSeries[metric]?.histograms[key] }
+        return (histogram?.count ?? 0, histogram?.sum ?? 0)
     }
 
     /// All of it in Prometheus's text format (version 0.0.4).
     public var prometheusText: String {
-        let all = series.withLock { $0 }
+        let all = state.withLock { $0.allSeries }
         var text = ""
         for (metric, series) in all.sorted(by: { $0.key.name < $1.key.name }) {
             text += "# HELP \(metric.name) \(metric.help)\n# TYPE \(metric.name) \(metric.kind.rawValue)\n"

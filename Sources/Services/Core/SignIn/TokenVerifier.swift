@@ -11,6 +11,17 @@ final class TokenVerifier: Sendable {
         let until: Duration
     }
 
+    /// A token, told from others by all of its text and found by the end of it, which is its signature: nobody can have many
+    /// of one end signed.
+    private struct Text: Hashable, Sendable {
+        let text: String
+
+        func hash(into hasher: inout Hasher) {
+            hasher.combine(text.utf8.count)
+            for byte in text.utf8.suffix(16) { hasher.combine(byte) }
+        }
+    }
+
     private static let leeway = 30.0
     private static let cacheLimit = 1_024
     private static let cacheTime = Duration.seconds(60)
@@ -18,7 +29,7 @@ final class TokenVerifier: Sendable {
     private let configuration: SignInConfiguration
     private let keys: KeyStore
     private let clock: ServiceClock
-    private let cache = Mutex<[String: Verified]>([:])
+    private let cache = Mutex<[Text: Verified]>([:])
 
     init(_ configuration: SignInConfiguration, keys: KeyStore, clock: ServiceClock) {
         self.configuration = configuration
@@ -49,7 +60,7 @@ final class TokenVerifier: Sendable {
         private func verifiedClaims(_ text: String) async throws -> Token.Claims
     {
         let now = clock.monotonic()
-        if let known = cache.withLock({ $0[text] }), known.until > now { return known.claims }
+        if let known = cache.withLock({ $0[Text(text: text)] }), known.until > now { return known.claims }
         let token = try Token(text)
         guard token.algorithm == "RS256" || token.algorithm == "ES256" else {
             throw RequestError.unauthorized("token algorithm is not accepted")
@@ -66,7 +77,7 @@ final class TokenVerifier: Sendable {
         guard key.isValid(token) else { throw RequestError.unauthorized("token signature is invalid") }
         cache.withLock { cache in
             if cache.count >= Self.cacheLimit { cache.removeAll(keepingCapacity: true) }
-            cache[text] = Verified(claims: token.claims, until: now + Self.cacheTime)
+            cache[Text(text: text)] = Verified(claims: token.claims, until: now + Self.cacheTime)
         }
         return token.claims
     }

@@ -7,16 +7,17 @@ struct ProjectStore: Sendable {
 
     /// The projects that a user owns or whose team he belongs to, the oldest first: rows of `Project.columns`.
     func list(for userID: String) async throws -> PostgresResult {
-        try await database.read(
-            PostgresQuery(
-                unsafeSQL: """
-                    SELECT \(Project.columns) FROM projects p WHERE p.project_id IN (
-                      SELECT project_id FROM projects WHERE user_id = $1
-                      UNION SELECT o.project_id FROM projects o JOIN memberships m ON m.team_id = o.team_id
-                      WHERE m.user_id = $1)
-                    ORDER BY p.created_at, p.project_id
-                    """, parameters: [userID]))
+        try await database.read(PostgresQuery(unsafeSQL: Self.listStatement, parameters: [userID]))
     }
+
+    /// Put together once: it is the statement that is sent most.
+    private static let listStatement = """
+        SELECT \(Project.columns) FROM projects p WHERE p.project_id IN (
+          SELECT project_id FROM projects WHERE user_id = $1
+          UNION SELECT o.project_id FROM projects o JOIN memberships m ON m.team_id = o.team_id
+          WHERE m.user_id = $1)
+        ORDER BY p.created_at, p.project_id
+        """
 
     func find(_ id: String, for userID: String) async throws -> Project {
         try await database.session { try await Self.find(id, for: userID, .read, $0) }
