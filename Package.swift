@@ -15,8 +15,8 @@ let strict: [SwiftSetting] = [
 let strictAndOptimised: [SwiftSetting] =
     strict + [.unsafeFlags(["-O"], .when(configuration: .debug))]
 
-/// The message path: exclusive access is checked at run time in debug builds and tests alone, where it costs
-/// nobody anything (docs/decisions/0030).
+/// The message path, and what every request of a service goes through: exclusive access is checked at run time in debug
+/// builds and tests alone, where it costs nobody anything (docs/decisions/0030, 0034).
 let messagePath: [SwiftSetting] = [
     .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))
 ]
@@ -40,6 +40,8 @@ let serviceLifecycle: Target.Dependency =
     .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let hummingbirdCore: Target.Dependency = .product(name: "HummingbirdCore", package: "hummingbird")
 let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
+let nioHTTPTypesHTTP1: Target.Dependency =
+    .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras")
 let nioHTTPTypes: Target.Dependency = .product(name: "NIOHTTPTypes", package: "swift-nio-extras")
 let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let jwtKit: Target.Dependency = .product(name: "JWTKit", package: "jwt-kit")
@@ -92,7 +94,8 @@ let package = Package(
             swiftSettings: strict),
 
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
-        .target(name: "Postgres", dependencies: ["CLibPQ", logging], swiftSettings: strict),
+        .target(
+            name: "Postgres", dependencies: ["CLibPQ", logging], swiftSettings: strict + messagePath),
         .target(name: "PostgresFoundation", dependencies: ["Postgres"], swiftSettings: strict),
         .target(name: "Migrate", dependencies: ["Postgres"], swiftSettings: strict),
         .target(name: "CArguments", cSettings: [.unsafeFlags(["-O2"])]),
@@ -110,9 +113,11 @@ let package = Package(
             dependencies: [
                 "BrokerClient", "BrokerProtocol", "Flags", "Postgres", hummingbird, httpClient, jwtKit,
                 logging,
-                nioCore, hummingbirdCore, httpTypes, nioHTTPTypes, serviceLifecycle, unixSignals,
+                nioCore, nioHTTP1, hummingbirdCore, httpTypes, nioHTTPTypes, nioHTTPTypesHTTP1,
+                serviceLifecycle,
+                unixSignals,
             ],
-            path: "Sources/Services/Core", swiftSettings: strict),
+            path: "Sources/Services/Core", swiftSettings: strict + messagePath),
         .target(
             name: "UsersService",
             dependencies: [

@@ -20,6 +20,7 @@ public final class TestSocket: Sendable {
         // Nothing that is tested takes longer; a server that never ends would hang the test otherwise.
         var limit = timeval(tv_sec: 30, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
     }
 
     deinit { close(descriptor) }
@@ -46,10 +47,26 @@ public final class TestSocket: Sendable {
         return table.contains("\(ends[0]) \(ends[1]) 04")
     }
 
-    /// Sends text.
-    public func write(_ text: String) {
+    /// Sends text; whether all of it was taken.
+    @discardableResult
+    public func write(_ text: String) -> Bool {
         var bytes = Array(text.utf8)
-        send(descriptor, &bytes, bytes.count, Int32(MSG_NOSIGNAL))
+        return send(descriptor, &bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count
+    }
+
+    /// Sends nothing more.
+    public func endWriting() { shutdown(descriptor, Int32(SHUT_WR)) }
+
+    /// What arrives next.
+    public func read() async -> String {
+        let descriptor = descriptor
+        return await withCheckedContinuation { continuation in
+            Thread.detachNewThread {
+                var buffer = [UInt8](repeating: 0, count: 65_536)
+                let count = recv(descriptor, &buffer, buffer.count, 0)
+                continuation.resume(returning: String(decoding: buffer[..<max(count, 0)], as: UTF8.self))
+            }
+        }
     }
 
     /// What arrives until the server ends the connection.

@@ -105,6 +105,42 @@ struct HTTPBehaviourTests {
         }
     }
 
+    @Test("a body that breaks is answered with 400, which is no error of the service")
+    func brokenBody() async throws {
+        try await TestService.projects { test in
+            let token = try await test.issuer.token(People.ann)
+            let socket = try TestSocket(port: test.service.port)
+            socket.write(
+                "POST /api/v1/projects HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(token)\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+            )
+            let answer = await socket.readToEnd()
+            #expect(answer.hasPrefix("HTTP/1.1 400 "), "\(answer)")
+            #expect(answer.contains(#"{"error":"the request is not whole"}"#))
+            #expect(!test.log.lines.contains { $0.contains(#""message":"a request failed""#) })
+        }
+    }
+
+    @Test("a client that goes away in the middle of a body is no error of the service")
+    func abandonedBody() async throws {
+        try await TestService.projects { test in
+            let token = try await test.issuer.token(People.ann)
+            let part =
+                "POST /api/v1/projects HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(token)\r\nContent-Length: 10\r\n\r\n{"
+            let halfClosed = try TestSocket(port: test.service.port)
+            halfClosed.write(part)
+            halfClosed.endWriting()
+            #expect(await halfClosed.readToEnd().hasPrefix("HTTP/1.1 400 "))
+            // This one is closed as a whole.
+            try TestSocket(port: test.service.port).write(part)
+            try await test.eventually("both requests have ended") {
+                test.log.lines.count {
+                    $0.contains(#""message":"request""#) && $0.contains(#""status":400"#)
+                } == 2
+            }
+            #expect(!test.log.lines.contains { $0.contains(#""level":"error""#) })
+        }
+    }
+
     @Test("an answer that is not taken in time ends the connection")
     func slowReader() async throws {
         try await TestService.projects(environment: ["API_WEB_WRITE_TIMEOUT": "300ms"]) { test in

@@ -29,6 +29,8 @@ struct ErrorAnswers: Sendable {
         case is RequestTimeout:
             return RequestError(
                 .requestTimeout, "the request did not arrive in time", headers: [.connection: "close"])
+        case is BrokenRequest:
+            return RequestError(.badRequest, "the request is not whole", headers: [.connection: "close"])
         case let error as HTTPError where error.status == .notFound:
             return notFound(request.uri.path)
         case let error as PostgresError where error.isUnavailable:

@@ -2,6 +2,7 @@ import Hummingbird
 import HummingbirdCore
 import Logging
 import NIOCore
+import NIOHTTP1
 import ServiceLifecycle
 import Synchronization
 
@@ -27,14 +28,19 @@ final class HTTPListener: Sendable {
         // Hummingbird tells at info that it starts and stops; ours are the lines that operators know.
         quiet.logLevel = max(logger.logLevel, .warning)
         let (ports, continuation) = AsyncStream.makeStream(of: Int.self)
-        let (read, write) = (configuration.readTimeout, configuration.writeTimeout)
-        var channel = HTTP1Channel.Configuration(
-            additionalChannelHandlers: [RequestTimer(readTimeout: read, writeTimeout: write)])
-        channel.httpDecoder = .init(
-            maxHeaderFieldSize: 32 * 1_024, maxHeaderListSize: 64 * 1_024, maxHeaderFieldCount: 100)
+        let limits = {
+            var limits = NIOHTTPDecoderLimitConfiguration()
+            limits.maxHeaderFieldSize = 32 * 1_024
+            limits.maxHeaderListSize = 64 * 1_024
+            limits.maxHeaderFieldCount = 100
+            return limits
+        }()
+        let http = EventLoopHTTP1(
+            responder: responder, readTimeout: configuration.readTimeout,
+            writeTimeout: configuration.writeTimeout, limits: limits)
         let application = Application(
             responder: responder,
-            server: HTTPServerBuilder { [channel] in EventLoopHTTP1(responder: $0, configuration: channel) },
+            server: HTTPServerBuilder { _ in http },
             configuration: .init(
                 address: .hostname(address.host.isEmpty ? "0.0.0.0" : address.host, port: address.port)),
             onServerRunning: { channel in
