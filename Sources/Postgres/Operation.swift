@@ -40,12 +40,12 @@ final class Operation: @unchecked Sendable {
 
     /// A caller that can go on.
     enum Resumption {
-        case outcome(Outcome, CheckedContinuation<Outcome, Never>)
-        case rows(Rows, CheckedContinuation<Rows, Never>)
-        case notification(Listener.Next, CheckedContinuation<Listener.Next, Never>)
-        case opening(Result<Void, any Error>, CheckedContinuation<Void, any Error>)
+        case outcome(Outcome, Continuation<Outcome, Never>)
+        case rows(Rows, Continuation<Rows, Never>)
+        case notification(Listener.Next, Continuation<Listener.Next, Never>)
+        case opening(Result<Void, any Error>, Continuation<Void, any Error>)
         /// A member of a convoy.
-        case member(Outcome?, CheckedContinuation<Outcome?, Never>)
+        case member(Outcome?, Continuation<Outcome?, Never>)
         case convoyEnded(Convoy)
 
         func callAsFunction() {
@@ -69,9 +69,9 @@ final class Operation: @unchecked Sendable {
     let answersSoon: Bool
 
     /// Who waits for the end. A stream has none: its consumer waits in `rowWaiter`.
-    var continuation: CheckedContinuation<Outcome, Never>?
+    var continuation: Continuation<Outcome, Never>?
     /// Who waits for the end of a member of a convoy; `nil` tells that it has not been sent (`PostgresPool`).
-    var memberContinuation: CheckedContinuation<Outcome?, Never>?
+    var memberContinuation: Continuation<Outcome?, Never>?
     var results: [PostgresResult] = []
     var completedStatements = 0
     var failure: PostgresError?
@@ -103,7 +103,7 @@ final class Operation: @unchecked Sendable {
     // Streams.
     var rows: [PostgresRow] = []
     var columns: [PostgresColumn]?
-    var rowWaiter: CheckedContinuation<Rows, Never>?
+    var rowWaiter: Continuation<Rows, Never>?
     var streamEnd: Outcome?
     /// The consumer lags; the socket is not read.
     var isPaused = false

@@ -31,7 +31,7 @@ extension PostgresPool {
         var timer: UInt64?
         defer { if let timer { Poller.shared.callOff(timer) } }
         let outcome = await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
+            await withContinuation { continuation in
                 operation.memberContinuation = continuation
                 if submit(operation, id) { timer = limitWait(of: id) }
             }

@@ -57,7 +57,7 @@ public final class PostgresPool: Sendable {
     struct Waiter: Sendable {
         enum Wish: Sendable {
             /// A connection of its own.
-            case connection(CheckedContinuation<Void, any Error>)
+            case connection(Continuation<Void, any Error>)
             /// The answer to a statement that may travel with others (`PostgresPool+Statements.swift`).
             case statement(Operation)
         }
@@ -84,7 +84,7 @@ public final class PostgresPool: Sendable {
         var opened = 0
         var isClosed = false
         var isPruning = false
-        var closing: [CheckedContinuation<Void, Never>] = []
+        var closing: [Continuation<Void, Never>] = []
         var gathering = Gathering()
     }
 
@@ -180,7 +180,7 @@ public final class PostgresPool: Sendable {
         }
         for entry in idle { entry.connection.close() }
         for waiter in waiters { waiter.refuse(Self.closed) }
-        await withCheckedContinuation { continuation in
+        await withContinuation { continuation in
             let isDone = state.withLock { state in
                 if state.lent > 0 { state.closing.append(continuation) }
                 return state.lent == 0
@@ -200,7 +200,7 @@ public final class PostgresPool: Sendable {
         var timer: UInt64?
         defer { if let timer { Poller.shared.callOff(timer) } }
         try await withTaskCancellationHandler {
-            try await withCheckedThrowingContinuation { continuation in
+            try await withThrowingContinuation { continuation in
                 let isInLine: Result<Bool, any Error> = state.withLock { state in
                     if let refusal = refusal(state) { return .failure(refusal) }
                     if state.lent < options.maximumConnections {
@@ -322,7 +322,7 @@ public final class PostgresPool: Sendable {
         case nobody
         /// The pool was shut down when the connection came back.
         case closing
-        case connection(CheckedContinuation<Void, any Error>)
+        case connection(Continuation<Void, any Error>)
         /// The caller of a statement, who has to open a connection for it.
         case opening(Operation)
         case statements([Operation], Idle, at: UInt64)
@@ -331,7 +331,7 @@ public final class PostgresPool: Sendable {
     /// Ends a loan: the permit goes to the next in line.
     func giveBack(_ entry: Idle?) {
         let (next, finished, isPruneNeeded) = state.withLock {
-            state -> (Next, [CheckedContinuation<Void, Never>], Bool) in
+            state -> (Next, [Continuation<Void, Never>], Bool) in
             if let first = state.waiters.first {
                 if case .statement = first.wish, let entry {
                     let now = MonotonicClock.now

@@ -8,7 +8,7 @@ extension Session {
     static func open(_ configuration: PostgresConfiguration) async throws -> Session {
         let session = Session(configuration)
         try await withTaskCancellationHandler {
-            try await withCheckedThrowingContinuation { continuation in
+            try await withThrowingContinuation { continuation in
                 session.beginOpening(continuation)
             }
         } onCancel: {
@@ -31,7 +31,7 @@ extension Session {
         }
     }
 
-    private func beginOpening(_ continuation: CheckedContinuation<Void, any Error>) {
+    private func beginOpening(_ continuation: Continuation<Void, any Error>) {
         let isBegun = lock.withLock { _ in
             guard phase == .starting else {
                 continuation.resume(throwing: CancellationError())

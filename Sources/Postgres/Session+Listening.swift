@@ -11,7 +11,7 @@ final class Listener {
     /// Why nothing comes any more.
     private var end: Next?
     /// Who waits for the next one.
-    private var waiter: CheckedContinuation<Next, Never>?
+    private var waiter: Continuation<Next, Never>?
 
     init(channels: Set<String>) { self.channels = channels }
 
@@ -57,7 +57,7 @@ final class Listener {
     /// The caller waits for the next one.
     ///
     /// - Returns: The caller, if it can go on at once.
-    func wait(_ continuation: CheckedContinuation<Next, Never>) -> Operation.Resumption? {
+    func wait(_ continuation: Continuation<Next, Never>) -> Operation.Resumption? {
         precondition(waiter == nil, "one task at a time iterates over notifications")
         waiter = continuation
         return resumption()
@@ -106,7 +106,7 @@ extension Session {
     /// The next notification for a listener, `nil` when it was removed or its task is cancelled.
     func nextNotification(_ id: UInt64) async throws -> PostgresNotification? {
         try await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
+            await withContinuation { continuation in
                 withLock {
                     guard let listener = listeners[id] else {
                         return resumptions.append(.notification(.success(nil), continuation))

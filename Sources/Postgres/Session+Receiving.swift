@@ -188,16 +188,16 @@ extension Session {
     nonisolated(nonsending)
         func nextRows(_ operation: Operation, isShielded: Bool = false) async throws -> [PostgresRow]?
     {
-        if isShielded { return try await withCheckedContinuation { awaitRows(operation, $0) }.get() }
+        if isShielded { return try await withContinuation { awaitRows(operation, $0) }.get() }
         return try await withTaskCancellationHandler {
-            try await withCheckedContinuation { awaitRows(operation, $0) }.get()
+            try await withContinuation { awaitRows(operation, $0) }.get()
         } onCancel: {
             cancel(operation, .task)
         }
     }
 
     private func awaitRows(
-        _ operation: Operation, _ waiter: CheckedContinuation<Operation.Rows, Never>
+        _ operation: Operation, _ waiter: Continuation<Operation.Rows, Never>
     ) {
         withLock {
             precondition(operation.rowWaiter == nil, "one task at a time iterates over a stream of rows")

@@ -11,17 +11,12 @@ extension Session {
     nonisolated(nonsending)
         func run(_ operation: Operation, isShielded: Bool = false) async throws -> [PostgresResult]
     {
-        let outcome: Operation.Outcome
-        if isShielded {
-            outcome = await carryOut(operation)
-        } else {
-            outcome = await withTaskCancellationHandler {
-                await carryOut(operation)
-            } onCancel: {
-                cancel(operation, .task)
-            }
+        if isShielded { return try await carryOut(operation).get() }
+        return try await withTaskCancellationHandler {
+            try await carryOut(operation).get()
+        } onCancel: {
+            cancel(operation, .task)
         }
-        return try outcome.get()
     }
 
     nonisolated(nonsending)
@@ -29,7 +24,7 @@ extension Session {
     {
         AnswerWatch.enter()
         defer { AnswerWatch.leave() }
-        let isOnPool = AnswerWatch.isOnPool
+        let isOnPool = !poller.isOnOwner && AnswerWatch.isOnPool
         // On another executor only a wait gives a turn to what else its thread does; a thread loop waits for the answer itself.
         if operation.answersSoon, !poller.isOnOwner, isOnPool || !isTurnOver(), AnswerWatch.begin() {
             let outcome =
@@ -40,9 +35,9 @@ extension Session {
                 if isOnPool, isTurnOver() { await Task.yield() }
                 return outcome
             }
-            return await withCheckedContinuation { wait(for: operation, $0) }
+            return await withContinuation { wait(for: operation, $0) }
         }
-        return await withCheckedContinuation { continuation in
+        return await withContinuation { continuation in
             withLock {
                 operation.continuation = continuation
                 _ = lockedSubmit(operation)

@@ -70,7 +70,7 @@ extension Session {
     }
 
     /// Resumes the caller when the operation is complete; the poller watches from now on.
-    func wait(for operation: Operation, _ continuation: CheckedContinuation<Operation.Outcome, Never>) {
+    func wait(for operation: Operation, _ continuation: Continuation<Operation.Outcome, Never>) {
         withLock {
             if operation.isComplete { return resumptions.append(.outcome(operation.outcome, continuation)) }
             operation.continuation = continuation

@@ -43,7 +43,7 @@ import Synchronization
     /// so without a pause.
     var answeredAt: UInt64 = 0
     var turnBegan: UInt64 = 0
-    var opening: CheckedContinuation<Void, any Error>?
+    var opening: Continuation<Void, any Error>?
     var openTimer: UInt64?
     /// Why the session is closed.
     var closeReason = PostgresError(.connectionLost, "the connection is closed")
@@ -118,7 +118,9 @@ import Synchronization
         guard phase != .closed else { return }
         phase = .closed
         closeReason = reason
-        for timer in [openTimer, graceTimer, current?.timer].compactMap(\.self) { poller.callOff(timer) }
+        if let openTimer { poller.callOff(openTimer) }
+        if let graceTimer { poller.callOff(graceTimer) }
+        if let timer = current?.timer { poller.callOff(timer) }
         if let pg = unsafe pg {
             lockedUnwatch()
             unsafe PQfinish(pg)
