@@ -17,14 +17,13 @@ public struct FlagDefinition: Sendable {
     /// Whether the flag takes a value only with `=`.
     public let isBoolean: Bool
 
+    let defaultValue: any FlagValue
     let read: @Sendable (String) -> FlagReading
 }
 
 /// The key of one flag's value in `ParsedFlags`.
 public struct Flag<Value: FlagValue>: Sendable {
     let index: Int
-    /// The value when the flag is not given.
-    public let defaultValue: Value
 }
 
 /// One flag as it stood on the command line.
@@ -43,18 +42,21 @@ public struct ParsedFlags: Sendable {
     /// The flags in the order in which they stood there, repetitions included.
     public internal(set) var given: [GivenFlag] = []
 
-    /// By the index of the flag; `nil` where it was not given.
-    var values: [(any FlagValue)?]
+    /// By the index of the flag.
+    var values: [any FlagValue]
 
-    init(count: Int) { values = Array(repeating: nil, count: count) }
+    init(_ definitions: [FlagDefinition]) { values = definitions.map(\.defaultValue) }
 
     /// The last value given for `flag`, or its default.
     public subscript<Value>(_ flag: Flag<Value>) -> Value {
-        values[flag.index] as? Value ?? flag.defaultValue
+        guard let value = values[flag.index] as? Value else {
+            preconditionFailure("a flag is a key for the set that defined it, and for no other")
+        }
+        return value
     }
 
     /// Whether `flag` was given under any of its names.
-    public func isGiven<Value>(_ flag: Flag<Value>) -> Bool { values[flag.index] != nil }
+    public func isGiven<Value>(_ flag: Flag<Value>) -> Bool { given.contains { $0.index == flag.index } }
 
     /// The name under which `flag` was given last, without dashes.
     public func name<Value>(of flag: Flag<Value>) -> String? {

@@ -20,13 +20,11 @@ public struct FlagSet: Sendable {
     /// Every flag defined so far, in the order of definition.
     public private(set) var definitions: [FlagDefinition] = []
 
-    private var indexByName: [String: Int] = [:]
     private var section = ""
 
     /// An empty set.
     public init() {
         definitions.reserveCapacity(20)
-        indexByName.reserveCapacity(20)
     }
 
     /// Starts a section of the usage text: flags defined from here on are listed under `title`.
@@ -47,16 +45,17 @@ public struct FlagSet: Sendable {
         precondition(!names.isEmpty, "a flag has a name")
         let index = definitions.count
         for name in names {
-            let isNew = indexByName.updateValue(index, forKey: name) == nil
-            precondition(isNew, "the flag -\(name) is defined once: two meanings could not be told apart")
+            precondition(
+                !isDefined(name), "the flag -\(name) is defined once: two meanings could not be told apart")
         }
         definitions.append(
             FlagDefinition(
                 names: names, section: section, usage: usage,
                 placeholder: placeholder ?? Value.placeholder,
                 defaultText: defaultValue.flagText, isDefaultShown: !defaultValue.isZeroFlagValue,
-                isString: Value.self == String.self, isBoolean: Value.isBoolean, read: Value.read))
-        return Flag(index: index, defaultValue: defaultValue)
+                isString: Value.self == String.self, isBoolean: Value.isBoolean,
+                defaultValue: defaultValue, read: Value.read))
+        return Flag(index: index)
     }
 
     /// Reads a command line (without the name of the program).
@@ -66,7 +65,7 @@ public struct FlagSet: Sendable {
     ///
     /// - Throws: `FlagError` for the first word that breaks a rule.
     public func parse(_ arguments: [String]) throws(FlagError) -> ParsedFlags {
-        var parsed = ParsedFlags(count: definitions.count)
+        var parsed = ParsedFlags(definitions)
         var badSizes: [FlagError] = []
         var position = 0
         while position < arguments.count {
@@ -75,7 +74,7 @@ public struct FlagSet: Sendable {
             position += 1
             if word == "--" { break }
             let (name, inlineValue) = try Self.split(word)
-            guard let index = indexByName[name] else {
+            guard let index = self.index(of: name) else {
                 throw name == "help" || name == "h" ? .helpRequested : .notDefined(name: name)
             }
             let definition = definitions[index]
@@ -107,7 +106,12 @@ public struct FlagSet: Sendable {
     }
 
     /// Whether a flag of this name (or alias) is defined.
-    public func isDefined(_ name: String) -> Bool { indexByName[name] != nil }
+    public func isDefined(_ name: String) -> Bool { index(of: name) != nil }
+
+    /// Looked for in the list: a set has some dozens of names, and a dictionary of them takes longer to make than to do without.
+    private func index(of name: String) -> Int? {
+        definitions.firstIndex { $0.names.contains(name) }
+    }
 
     /// Takes one word that begins with a dash apart into name and, after `=`, value.
     private static func split(_ word: String) throws(FlagError) -> (name: String, value: String?) {
