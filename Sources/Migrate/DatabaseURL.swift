@@ -8,6 +8,8 @@ public struct DatabaseURL: Sendable {
     /// is the name that the server reports.
     var lockName: String
     var table = BookkeepingTable(schema: nil, name: "schema_migrations")
+    /// What the current schema will be in all likelihood; the server has the last word.
+    private(set) var likelySchema = "public"
     var statementTimeout: Duration?
     var isMultiStatement = false
     var multiStatementMaxSize = Self.defaultMaxSize
@@ -71,6 +73,7 @@ public struct DatabaseURL: Sendable {
     // MARK: Keys of the tool
 
     private mutating func readOwn(_ options: [String: String]) throws(MigrationError) {
+        if let path = options["search_path"], Self.isPlainName(path) { likelySchema = path }
         let isQuoted = try Self.boolean("x-migrations-table-quoted", options) ?? false
         if let name = options["x-migrations-table"] {
             table = isQuoted ? try BookkeepingTable(quoted: name) : BookkeepingTable(schema: nil, name: name)
@@ -88,6 +91,15 @@ public struct DatabaseURL: Sendable {
             throw Self.failure(
                 "x-lock=\(kind) is not available: the lock is PostgreSQL's advisory lock, as golang-migrate's; "
                     + "connect past a proxy that pools transactions")
+        }
+    }
+
+    /// One name that SQL reads as it stands.
+    private static func isPlainName(_ text: String) -> Bool {
+        text.utf8.allSatisfy {
+            $0 >= UInt8(ascii: "a") && $0 <= UInt8(ascii: "z")
+                || $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9")
+                || $0 == UInt8(ascii: "_")
         }
     }
 

@@ -89,7 +89,7 @@ final class MigrationDatabase: Sendable {
         _ url: DatabaseURL, _ connection: PostgresConnection, _ purpose: Purpose
     ) async throws -> (schema: String?, database: String, opening: Opening?) {
         let namesOnly = "SELECT CURRENT_SCHEMA(), CURRENT_DATABASE()"
-        let schema = url.table.schema ?? "public"
+        let schema = url.table.schema ?? url.likelySchema
         if purpose != .looking, !url.lockName.isEmpty {
             let id = LockID.number(schema, url.table.name, url.lockName)
             do {
@@ -98,12 +98,13 @@ final class MigrationDatabase: Sendable {
                         return (schema, url.lockName, .versionRead(version))
                     }
                 } else {
-                    let isGuessRight = url.table.schema == nil ? "CURRENT_SCHEMA() = 'public'" : "true"
+                    let isGuessRight =
+                        url.table.schema == nil ? "CURRENT_SCHEMA() = \(schema.quotedLiteral)" : "true"
                     let row = try await connection.query(
                         PostgresQuery(
                             unsafeSQL: """
                                 \(namesOnly),
-                                  CASE WHEN \(isGuessRight) THEN pg_catalog.pg_try_advisory_lock(\(id)) END,
+                                  CASE WHEN \(isGuessRight) THEN pg_catalog.pg_try_advisory_lock(\(LockID.literal(id))) END,
                                   CASE WHEN \(isGuessRight) THEN \(lookUp(url.table.name, in: schema)) END
                                 """))[0]
                     let (current, name, isLocked, isThere) = try row.decode(
@@ -129,26 +130,24 @@ final class MigrationDatabase: Sendable {
     /// get: what it shows was true while this ran. A migration that seems unfinished may be another run's, which has ended
     /// since; whoever finds one asks again under the lock.
     ///
-    /// The table is named as the search path finds it: a name with the schema would be an error in the server's log wherever
-    /// the schema is another. It is the current schema's where the path has no other one to find it in. Everything here is
-    /// what costs a new session least: a function has to be looked up, `SHOW` and `CURRENT_SCHEMA` have not, and a `LIMIT`
-    /// takes as long to plan as a function to look up.
+    /// The table is named with its schema, so that of the search path nothing counts but what it leads to first. Where another
+    /// schema is current and the one that was guessed has no such table, that is an error in the server's log, and the
+    /// version is asked for step by step. Everything here is what costs a new session least: a function has to be looked up,
+    /// `CURRENT_SCHEMA` has not, and a `LIMIT` takes as long to plan as a function to look up.
     private static func versionAtOnce(
         _ url: DatabaseURL, _ connection: PostgresConnection, in schema: String, lockID: Int64
     ) async throws -> Int64? {
-        let table =
-            (url.table.schema.map { "\($0.quotedIdentifier)." } ?? "") + url.table.name.quotedIdentifier
+        let table = "\(schema.quotedIdentifier).\(url.table.name.quotedIdentifier)"
+        let lock = LockID.literal(lockID)
         let results = try await connection.queryEach(
             unsafeSQL: """
-                SHOW search_path; SELECT version, dirty, CURRENT_SCHEMA, \
-                pg_catalog.pg_try_advisory_xact_lock(\(lockID)) FROM \(table)
+                SELECT version, dirty, CURRENT_SCHEMA, pg_catalog.pg_try_advisory_xact_lock(\(lock)) FROM \(table)
                 """)
         // A table of another shape is told of step by step; so is what a proxy in between leaves out.
-        guard results.count == 2, let path = try results[0].first?.decode(0, as: String.self),
-            let row = results[1].first,
+        guard let row = results.first?.first,
             case (let version, false, let current, true)? = try? row.decode(
                 Int64.self, Bool.self, String?.self, Bool.self),
-            url.table.schema != nil || current == schema && [schema, "\"$user\", \(schema)"].contains(path)
+            url.table.schema != nil || current == schema
         else { return nil }
         return version
     }

@@ -109,6 +109,63 @@ import Testing
             ])
     }
 
+    @Test("the version is the current schema's, whoever made it current, and whatever the others hold")
+    func currentSchemaOnTheServer() async throws {
+        let sandbox = try await Sandbox(Sandbox.three)
+        func put(_ version: Int, in schema: String) async throws {
+            _ = try await sandbox.sql(
+                "CREATE SCHEMA IF NOT EXISTS \(schema); CREATE TABLE \(schema).schema_migrations (version bigint, "
+                    + "dirty boolean); INSERT INTO \(schema).schema_migrations VALUES (\(version), false)")
+        }
+        func version(_ query: String = "") async throws -> [String] {
+            try await sandbox.migrate("version", query: query).lines
+        }
+        try await put(2, in: "app")
+        _ = try await sandbox.sql("ALTER DATABASE \"\(sandbox.database)\" SET search_path = app")
+        // Guessed wrong, without a table where it was looked for, and with one.
+        #expect(try await version() == ["2"])
+        try await put(1, in: "public")
+        #expect(try await version() == ["2"])
+        #expect(try await version("search_path=public") == ["1"])
+        #expect(try await version("search_path=app") == ["2"])
+        #expect(try await version("options=-c%20search_path%3Dpublic") == ["1"])
+        // A setting in `options` comes after the one that stands by itself.
+        #expect(try await version("search_path=public&options=-c%20search_path%3Dapp") == ["2"])
+        // In SQL this is another name than "App".
+        try await put(3, in: "\"App\"")
+        #expect(try await version("search_path=App") == ["2"])
+        #expect(try await version("search_path=%22App%22") == ["3"])
+        // A schema of the session alone, which begins empty.
+        #expect(try await version("search_path=pg_temp") == ["error: no migration"])
+        #expect(try await version("search_path=nosuch") == ["error: failed to open database: no schema"])
+        #expect(try await version("search_path=nosuch,public") == ["1"])
+        // Of the usual path the first schema is the role's own, where there is one.
+        _ = try await sandbox.sql("ALTER DATABASE \"\(sandbox.database)\" RESET search_path")
+        #expect(try await version() == ["1"])
+        let role = try await sandbox.sql("SELECT CURRENT_USER")
+        try await put(3, in: "\"\(role)\"")
+        #expect(try await version() == ["3"])
+        _ = try await sandbox.sql("UPDATE \"\(role)\".schema_migrations SET dirty = true")
+        #expect(try await version() == ["3 (dirty)"])
+        #expect(try await version("search_path=public") == ["1"])
+    }
+
+    @Test("a role that may not look into the schema which was guessed has the version of its own")
+    func closedSchema() async throws {
+        let sandbox = try await Sandbox(Sandbox.three)
+        let role = "r" + UUID().uuidString.lowercased().replacing("-", with: "")
+        _ = try await sandbox.sql(
+            "REVOKE ALL ON SCHEMA public FROM public; CREATE ROLE \(role) LOGIN PASSWORD 'x'; "
+                + "CREATE SCHEMA own AUTHORIZATION \(role); ALTER ROLE \(role) SET search_path = public, own; "
+                + "CREATE TABLE schema_migrations (version bigint, dirty boolean); "
+                + "INSERT INTO schema_migrations VALUES (1, false)")
+        let url = "postgres://\(role):x@127.0.0.1:\(sandbox.cluster.port)/\(sandbox.database)?sslmode=disable"
+        _ = try await sandbox.raw(["-path", sandbox.path, "-database", url, "force", "2"])
+        let version = try await sandbox.raw(["-path", sandbox.path, "-database", url, "version"])
+        #expect(version.lines == ["2"])
+        _ = try await sandbox.sql("DROP OWNED BY \(role); DROP ROLE \(role)")
+    }
+
     @Test("a socket is used without TLS; passwords may hold escaped characters; PG variables fill the gaps")
     func addresses() async throws {
         let sandbox = try await Sandbox(Sandbox.three)

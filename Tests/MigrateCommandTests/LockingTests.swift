@@ -68,6 +68,24 @@ import Testing
         #expect(ending.error.contains("Finished 3/u three"))
     }
 
+    @Test("the version waits for a lock held elsewhere, though the row is clean")
+    func versionWaits() async throws {
+        let sandbox = try await Sandbox(Sandbox.three)
+        _ = try await sandbox.migrate("up", "1")
+        let (_, release) = try await hold(sandbox)
+        let bounded = try await sandbox.migrate("version", global: ["-open-lock-timeout", "1"])
+        #expect(bounded.lines == ["error: failed to open database: timeout: can't acquire database lock"])
+        let waiting = try sandbox.start("version", global: ["-verbose"])
+        #expect(await waiting.waitForError(containing: "Waiting for another run to release the lock"))
+        _ = try await sandbox.sql("UPDATE schema_migrations SET version = 2")
+        try await release()
+        let ending = await waiting.wait()
+        #expect(ending.status == 0)
+        #expect(ending.lines.contains { $0.hasSuffix(" 2") }, "\(ending.error)")
+        let left = try await sandbox.sql("SELECT count(*) FROM \(Self.advisory)")
+        #expect(left == "0")
+    }
+
     @Test("a lock taken during the question ends the command after -lock-timeout")
     func commandLock() async throws {
         let sandbox = try await Sandbox(Sandbox.three)

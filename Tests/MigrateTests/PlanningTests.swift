@@ -26,6 +26,13 @@ import Testing
         #expect(number == id)
     }
 
+    @Test("a lock's number is written so that the server takes it for a bigint")
+    func lockLiterals() {
+        #expect(LockID.literal(143_310_882) == "'143310882'")
+        #expect(LockID.literal(2_147_483_647) == "'2147483647'")
+        #expect(LockID.literal(2_147_483_648) == "2147483648")
+    }
+
     @Test(
         "a position of the server becomes line and column as golang-migrate shows them",
         arguments: [(10, 2, 1), (15, 2, 6), (17, 2, 8)])
