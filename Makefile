@@ -102,6 +102,7 @@ sanitize: $(STAMPS)/build-packages ## Unit tests, fuzzers and simulation under t
 # pkg-config finds our own description of lz4 first, whose folder holds nothing but static libraries, which the linker
 # finds first too. `migrate` is over in milliseconds: docs/decisions/0028 says what each word to the linker is for.
 MIGRATE := --disable-local-rpath -Xswiftc -use-ld=lld -Xswiftc -Xfrontend -Xswiftc -function-sections \
+  -Xswiftc -Xfrontend -Xswiftc -disable-concrete-type-metadata-mangled-name-accessors \
   -Xswiftc -Xclang-linker -Xswiftc -static-libgcc $(foreach word,--no-pie --no-export-dynamic --no-warn-symbol-ordering \
   --symbol-ordering-file=$(CURDIR)/Benchmarks/Migrate/functions.order,-Xlinker $(word))
 release: $(STAMPS)/build-packages ## Each of PRODUCTS with Swift's runtime (and lz4) linked in, stripped: .build/dist
