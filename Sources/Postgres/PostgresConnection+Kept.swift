@@ -4,6 +4,10 @@ struct KeptStatement: Hashable {
     /// Of each parameter, as it says itself; 0 lets the server infer it.
     let types: [UInt32]
 
+    static func == (one: KeptStatement, other: KeptStatement) -> Bool {
+        one.sql.utf8.elementsEqual(other.sql.utf8) && one.types == other.types
+    }
+
     /// By its length: few statements of a program have the same, and the text of one is long to hash for each use.
     func hash(into hasher: inout Hasher) {
         hasher.combine(sql.utf8.count)

@@ -48,8 +48,7 @@ public struct PostgresColumn: Sendable, Hashable {
 }
 
 extension ResultStorage {
-    /// The columns, described once per result.
-    /// Made when somebody asks: lists are written by the places of their columns.
+    /// The columns, made when somebody asks: lists are written by the places of their columns.
     var columns: [PostgresColumn] {
         madeColumns.withLock { made in
             if let made { return made }

@@ -8,7 +8,8 @@ import NIOHTTPTypes
 /// answers.
 ///
 /// What waits is bounded: from `partLimit` parts on nothing more is read from the socket, and what was read before is no more
-/// than `readLimit` bytes, or some 900 of the shortest requests.
+/// than `readLimit` bytes, or some 900 of the shortest requests. Where the client has sent its last byte NIO reads all there is,
+/// asked or not; then `requestLimit` is the bound.
 ///
 /// One task serves a connection, on the event loop of the connection. NIO's own way from a pipeline to a task
 /// (`NIOAsyncChannel`) works across threads, with locks, which costs more than the rest of the pipeline.
@@ -21,6 +22,8 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
     /// Bytes that are read from the socket at once.
     static let readLimit = 16 * 1_024
     private static let partLimit = 16
+    /// Requests that may wait for their answers: more than one read has, however short they are.
+    static let requestLimit = 1_024
     /// Pieces of a body that are smaller together are one part: a client can send each byte by itself.
     private static let joinedBody = 4_096
 
@@ -43,8 +46,10 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
     /// Nothing more is answered: what comes is read, so that it does not reset the connection under the last answer, and
     /// dropped.
     private var isClosing = false
-    /// The server stops: the connection ends with the last answer.
+    /// The connection ends with the last answer, and no further request is taken: the server stops, or too many wait.
     private var isStopping = false
+    /// A request was not taken, so nothing behind it is.
+    private var isDropping = false
 
     init(eventLoop: any EventLoop) { self.eventLoop = eventLoop }
 
@@ -82,9 +87,13 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
         eventLoop.preconditionInEventLoop()
         guard let context else { throw ChannelError.ioOnClosedChannel }
         unanswered -= 1
+        // Who was not told to send a body may leave it out or not: what comes next cannot be told from it.
+        let isBodyUncertain = isBodyAwaited && parts.isEmpty
         isBodyAwaited = false
         var answer = answer
-        if isStopping, unanswered <= 0 { answer.head.headerFields[.connection] = "close" }
+        if isBodyUncertain || unanswered <= 0 && (isStopping || hasFailed) {
+            answer.head.headerFields[.connection] = "close"
+        }
         let isLast = answer.head.headerFields[.connection] == "close"
         let promise = context.eventLoop.makePromise(of: Void.self)
         written = promise.futureResult
@@ -95,6 +104,9 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
         }
         return !isLast
     }
+
+    /// What came last broke a rule, or came too late: no request can follow it.
+    private var hasFailed: Bool { if case .failure = end { true } else { false } }
 
     /// Ends the connection when the answers have gone out, and waits for the client to end it too; `RequestTimer` bounds
     /// both.
@@ -135,6 +147,8 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
     private func nextPart() async throws -> HTTPRequestPart? {
         while true {
             if let part = parts.popFirst() {
+                // Its memory grows with what waits, and would stay.
+                if parts.isEmpty, parts.capacity > 8 * Self.partLimit { parts = CircularBuffer() }
                 if parts.count < Self.partLimit { continueReading() }
                 return part
             }
@@ -204,10 +218,16 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard !isClosing else { return }
+        guard !isClosing, !isDropping else { return }
         let part = unwrapInboundIn(data)
         switch part {
-        case .head: unanswered += 1
+        case .head:
+            if unanswered >= Self.requestLimit { isStopping = true }
+            if isStopping {
+                isDropping = true
+                return
+            }
+            unanswered += 1
         case .body(var bytes):
             if case .body(var last) = parts.last,
                 last.readableBytes + bytes.readableBytes <= Self.joinedBody

@@ -16,6 +16,8 @@ final class TokenVerifier: Sendable {
     private struct Text: Hashable, Sendable {
         let text: String
 
+        static func == (one: Text, other: Text) -> Bool { one.text.utf8.elementsEqual(other.text.utf8) }
+
         func hash(into hasher: inout Hasher) {
             hasher.combine(text.utf8.count)
             for byte in text.utf8.suffix(16) { hasher.combine(byte) }
