@@ -11,7 +11,7 @@ struct WriteBackTests {
         return texts
     }
 
-    @Test("a full block is handed to the disk when it is written, the rest with the checkpoint")
+    @Test("full blocks are handed to the disk a quarter of a MiB at once, the rest with the checkpoint")
     func full() throws {
         let file = try FileLog()
         let handed = Atomic(0)
@@ -21,12 +21,32 @@ struct WriteBackTests {
         }
         let large = try file.log.createChannel(named: bytes("large"), limits: ChannelLimits())
         let texts = try fill(file, large, 0..<600)
-        #expect(handed.load(ordering: .relaxed) == 9, "nine blocks of 64 KiB are full")
+        #expect(handed.load(ordering: .relaxed) == 2, "nine blocks of 64 KiB are full")
         file.checkpoint()
-        #expect(handed.load(ordering: .relaxed) == 9, "the tail goes with the checkpoint")
+        #expect(handed.load(ordering: .relaxed) == 2, "the tail goes with the checkpoint")
         file.disk.onCall(nil)
         try file.reopen(after: .dropAll)
         #expect(file.log.payloads(of: large) == texts)
+    }
+
+    @Test("blocks of several channels go together, each file's once")
+    func several() throws {
+        let file = try FileLog()
+        let handed = Mutex<[String: Int]>([:])
+        file.disk.onCall { call, path in
+            if call == .writeBack, path.hasSuffix(".seg") { handed.withLock { $0[path, default: 0] += 1 } }
+            return nil
+        }
+        let channels = try (0..<4).map {
+            try file.log.createChannel(named: bytes("c\($0)"), limits: ChannelLimits())
+        }
+        var texts: [[String]] = []
+        for channel in channels { texts.append(try fill(file, channel, 0..<70)) }
+        #expect(handed.withLock { $0.count } == 4 && handed.withLock { $0.values.allSatisfy { $0 == 1 } })
+        file.checkpoint()
+        file.disk.onCall(nil)
+        try file.reopen(after: .dropAll)
+        for (channel, texts) in zip(channels, texts) { #expect(file.log.payloads(of: channel) == texts) }
     }
 
     @Test("a disk that fails then closes the log; what was acknowledged comes from the journal")

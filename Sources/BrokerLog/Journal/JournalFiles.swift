@@ -224,6 +224,8 @@ final class JournalFiles: @unchecked Sendable {
                     try unsafe fileSystem.write(
                         file, UnsafeRawBufferPointer(rebasing: buffer[0..<count]), at: offset)
                 }
+                // Not all with the sync below: syncs of the file in use would wait for as long as that takes.
+                try fileSystem.writeBack(file, at: offset, count: count)
                 offset += count
             }
             try fileSystem.sync(file)

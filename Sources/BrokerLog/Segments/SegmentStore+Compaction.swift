@@ -47,7 +47,7 @@ extension SegmentStore {
         else { return nil }
         let new = try fileSystem.open(SegmentFile.path(directory, id, start), .create)
         var isKept = false
-        defer { fileSystem.close(new) }
+        defer { close(new) }
         defer { if !isKept { try? fileSystem.remove(SegmentFile.path(directory, id, start)) } }
         try write(SegmentFile.header(storeID: storeID, channel: id, first: start), to: new, at: 0)
         var moved = MovedBlocks(channel: id, from: segment.first, to: start, blocks: [])

@@ -40,9 +40,14 @@ final class SegmentStore {
     private var open: [UInt32: OpenFile] = [:]
     private var openOrder: [UInt32] = []
     private static let mostOpen = 64
-    /// Blocks of so many bytes go to the disk at once: a checkpoint's sync that finds all since the one before to write
+    /// What was written and is not handed to the disk yet; neighbours in a file are one piece.
+    private var pieces: [(file: OpenFile, range: Range<Int>)] = []
+    /// Blocks of so many bytes go to the disk soon: a checkpoint's sync that finds all since the one before to write
     /// keeps publishers waiting for as long as that takes.
     private var writeBackBytes: Int { min(16 << 10, segmentBytes / 16) }
+    /// So many bytes of them go at once: four full blocks. One at a time each would cost the disk a wait of its own, and more
+    /// than a few would keep the journal's syncs waiting.
+    private var piecesBytes: Int { min(192 << 10, segmentBytes / 4) }
     private(set) var bytesWritten: UInt64 = 0
     /// The position that the newest checkpoint covers; of what lies above it the journal has everything.
     private var checkpointPosition: UInt64
@@ -186,9 +191,27 @@ final class SegmentStore {
     /// Writes a block; not synced.
     func write(_ block: UnsafeRawBufferPointer, to file: OpenFile, at offset: UInt64) throws(FileError) {
         try unsafe fileSystem.write(file, block, at: Int(offset))
-        if block.count >= writeBackBytes {
-            try fileSystem.writeBack(file, at: Int(offset), count: block.count)
+        guard block.count >= writeBackBytes else { return }
+        let range = Int(offset)..<Int(offset) + block.count
+        if let last = pieces.indices.last, pieces[last].file == file,
+            pieces[last].range.upperBound == range.lowerBound
+        {
+            pieces[last].range = pieces[last].range.lowerBound..<range.upperBound
+        } else {
+            pieces.append((file, range))
         }
+        guard pieces.reduce(0, { $0 + $1.range.count }) >= piecesBytes else { return }
+        let full = pieces
+        pieces = []
+        for piece in full {
+            try fileSystem.writeBack(piece.file, at: piece.range.lowerBound, count: piece.range.count)
+        }
+    }
+
+    /// Closes a file; what of it was not handed to the disk is left to the next checkpoint's sync.
+    func close(_ file: OpenFile) {
+        pieces.removeAll { $0.file == file }
+        fileSystem.close(file)
     }
 
     /// Forgets segments that lie wholly before `first`, and removes their files.
@@ -221,7 +244,7 @@ final class SegmentStore {
 
     /// Closes every file.
     func close() {
-        for file in open.values { fileSystem.close(file) }
+        for file in open.values { close(file) }
         open = [:]
         openOrder = []
     }
@@ -273,7 +296,7 @@ final class SegmentStore {
 
     private func closeFile(_ id: UInt32) {
         guard let file = open.removeValue(forKey: id) else { return }
-        fileSystem.close(file)
+        close(file)
         openOrder.removeAll { $0 == id }
     }
 
