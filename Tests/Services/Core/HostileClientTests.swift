@@ -103,6 +103,24 @@ struct HostileClientTests {
         #expect(try sentText().contains("Connection: close\r\n"))
     }
 
+    @Test("that sends no HTTP behind a request gets an answer to each")
+    func noHTTPBehindRequest() async throws {
+        try send("GET / HTTP/1.1\r\nHost: x\r\n\r\n\u{0}\r\n\r\n")
+        #expect(try await connection.nextHead() != nil)
+        #expect(try await answer())
+        await #expect(throws: HTTPParserError.self) { try await connection.nextHead() }
+    }
+
+    @Test("whose body came too late has no further request taken")
+    func requestBehindLateBody() async throws {
+        try send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nx")
+        #expect(try await connection.nextHead() != nil)
+        advance(5)
+        try send("xGET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        #expect(try await !answer())
+        await #expect(throws: RequestTimeout.self) { try await connection.nextHead() }
+    }
+
     @Test("whose body comes too late is told that its connection ends, whoever answers")
     func lateBody() async throws {
         try send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nx")

@@ -91,7 +91,7 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
         let isBodyUncertain = isBodyAwaited && parts.isEmpty
         isBodyAwaited = false
         var answer = answer
-        if isBodyUncertain || unanswered <= 0 && (isStopping || hasFailed) {
+        if isBodyUncertain || unanswered <= 0 && (isStopping || hasRequestFailed) {
             answer.head.headerFields[.connection] = "close"
         }
         let isLast = answer.head.headerFields[.connection] == "close"
@@ -107,6 +107,14 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
 
     /// What came last broke a rule, or came too late: no request can follow it.
     private var hasFailed: Bool { if case .failure = end { true } else { false } }
+
+    /// So it was, and it was no request of its own, which has an answer of its own (400).
+    private var hasRequestFailed: Bool {
+        guard case .failure(let error) = end else { return false }
+        guard error is HTTPParserError else { return true }
+        if case .end = parts.last { return false }
+        return isBodyOpen
+    }
 
     /// Ends the connection when the answers have gone out, and waits for the client to end it too; `RequestTimer` bounds
     /// both.
@@ -222,7 +230,7 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
         let part = unwrapInboundIn(data)
         switch part {
         case .head:
-            if unanswered >= Self.requestLimit { isStopping = true }
+            if unanswered >= Self.requestLimit || hasFailed { isStopping = true }
             if isStopping {
                 isDropping = true
                 return
