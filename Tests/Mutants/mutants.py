@@ -63,7 +63,7 @@ MUTANTS = [
         "free-before-the-checkpoint-is-synced",
         "a checkpoint is durable as a whole before anything it replaces is freed",
         "Sources/BrokerLog/Checkpoints/CheckpointWriter.swift",
-        "        try fileSystem.syncAll(directory.path)\n",
+        "        try fileSystem.syncAll(directory.path, by: directory.lock)\n",
         ""),
     Mutant(
         "store-without-its-name",

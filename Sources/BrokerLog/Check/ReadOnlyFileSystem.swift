@@ -63,7 +63,7 @@ final class ReadOnlyFileSystem: FileSystem {
     func sync(_ file: OpenFile) throws(FileError) {}
     func writeBack(_ file: OpenFile, at offset: Int, count: Int) throws(FileError) {}
     func syncDirectory(_ path: String) throws(FileError) {}
-    func syncAll(_ path: String) throws(FileError) {}
+    func syncAll(_ path: String, by file: OpenFile) throws(FileError) {}
 
     func write(_ file: OpenFile, _ bytes: UnsafeRawBufferPointer, at offset: Int) throws(FileError) {
         throw refusal("pwrite", "")

@@ -56,7 +56,7 @@ final class CheckpointWriter {
             file.channels[index].tail = tails[id]
         }
         // Segments, tails, and the names of both: all that the checkpoint is about to promise.
-        try fileSystem.syncAll(directory.path)
+        try fileSystem.syncAll(directory.path, by: directory.lock)
         try fileSystem.replace(path(number, ".checkpoint"), with: file.encoded())
         valid.append((number, request.place.file))
         if valid.count > 2 { valid.removeFirst(valid.count - 2) }

@@ -66,8 +66,10 @@ public protocol FileSystem: AnyObject, Sendable {
     func list(_ path: String) throws(FileError) -> [String]
     /// Names created, renamed and removed in a directory are on disk when it returns.
     func syncDirectory(_ path: String) throws(FileError)
-    /// `syncfs`: everything written to the file system of `path` is on disk when it returns.
-    func syncAll(_ path: String) throws(FileError)
+    /// `syncfs`: everything written to the file system of `path`, on which `file` lies, is on disk when it returns. Linux tells
+    /// of a write that failed once by each open file, so this is one that was opened before: of a file that is opened for it
+    /// another process may have had the news.
+    func syncAll(_ path: String, by file: OpenFile) throws(FileError)
     /// What `path` lies on.
     func volume(of path: String) -> VolumeKind
     /// 64 random bits, for identities.

@@ -119,10 +119,8 @@ public final class RealFileSystem: FileSystem {
         if fsync(directory) != 0 { throw FileError(call: "fsync", path: path, code: errno) }
     }
 
-    public func syncAll(_ path: String) throws(FileError) {
-        let directory = try openDirectory(path)
-        defer { _ = Glibc.close(directory) }
-        if cbroker_syncfs(directory) != 0 { throw FileError(call: "syncfs", path: path, code: errno) }
+    public func syncAll(_ path: String, by file: OpenFile) throws(FileError) {
+        if cbroker_syncfs(file.descriptor) != 0 { throw FileError(call: "syncfs", path: path, code: errno) }
     }
 
     public func volume(of path: String) -> VolumeKind {

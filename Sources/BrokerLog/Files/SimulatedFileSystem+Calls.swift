@@ -205,6 +205,8 @@ extension SimulatedFileSystem {
         }
     }
 
+    package func syncAll(_ path: String, by file: OpenFile) throws(FileError) { try syncAll(path) }
+
     package func syncAll(_ path: String) throws(FileError) {
         try call(.syncAll, path) { state throws(FileError) in
             for node in state.nodes.keys { state.sync(node) }

@@ -30,7 +30,7 @@ extension SegmentStore {
             return try rewrite(front, of: id, from: first)
         } catch {
             // It only saves space: with a full disk it is for another time, and a file that is missing takes none.
-            guard error.mayPass || error.isMissing else { throw error }
+            guard error.mayPass || error.isMissing && error.call == "open" else { throw error }
             return nil
         }
     }
