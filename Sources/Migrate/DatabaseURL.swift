@@ -94,13 +94,14 @@ public struct DatabaseURL: Sendable {
         }
     }
 
-    /// One name that SQL reads as it stands.
+    /// One name that SQL reads as it stands, and does not cut: what it cuts has another lock.
     private static func isPlainName(_ text: String) -> Bool {
-        text.utf8.allSatisfy {
-            $0 >= UInt8(ascii: "a") && $0 <= UInt8(ascii: "z")
-                || $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9")
-                || $0 == UInt8(ascii: "_")
-        }
+        text.utf8.count < 64
+            && text.utf8.allSatisfy {
+                $0 >= UInt8(ascii: "a") && $0 <= UInt8(ascii: "z")
+                    || $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9")
+                    || $0 == UInt8(ascii: "_")
+            }
     }
 
     private static func boolean(_ key: String, _ options: [String: String]) throws(MigrationError) -> Bool? {

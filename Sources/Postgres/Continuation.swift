@@ -8,44 +8,46 @@ import Synchronization
 #if DEBUG
     typealias Continuation = CheckedContinuation
 #else
-    /// The rest of a task that waits: to be resumed once.
-    // Invariant: `base` is resumed by whoever finds `isResumed` unset, so once at most.
-    @safe struct Continuation<Value, Failure: Error>: Sendable {
-        private let base: UnsafeContinuation<Value, Failure>
-        private let isResumed = Once()
-
-        fileprivate init(_ base: UnsafeContinuation<Value, Failure>) { unsafe self.base = unsafe base }
-
-        func resume(returning value: sending Value) {
-            isResumed.set()
-            unsafe base.resume(returning: value)
-        }
-
-        func resume(throwing error: Failure) {
-            isResumed.set()
-            unsafe base.resume(throwing: error)
-        }
-
-        func resume(with result: sending Result<Value, Failure>) {
-            isResumed.set()
-            unsafe base.resume(with: result)
-        }
-    }
-
-    extension Continuation where Value == Void {
-        func resume() { resume(returning: ()) }
-    }
-
-    private final class Once: Sendable {
-        private let isDone = Atomic<Bool>(false)
-
-        func set() {
-            let wasDone = isDone.exchange(true, ordering: .relaxed)
-            precondition(
-                !wasDone, "a task is resumed once: it goes on when its operation ends, which it does once")
-        }
-    }
+    typealias Continuation = SingleContinuation
 #endif
+
+/// The rest of a task that waits: to be resumed once.
+// Invariant: `base` is resumed by whoever finds `isResumed` unset, so once at most.
+@safe struct SingleContinuation<Value, Failure: Error>: Sendable {
+    private let base: UnsafeContinuation<Value, Failure>
+    private let isResumed = Once()
+
+    init(_ base: UnsafeContinuation<Value, Failure>) { unsafe self.base = unsafe base }
+
+    func resume(returning value: sending Value) {
+        isResumed.set()
+        unsafe base.resume(returning: value)
+    }
+
+    func resume(throwing error: Failure) {
+        isResumed.set()
+        unsafe base.resume(throwing: error)
+    }
+
+    func resume(with result: sending Result<Value, Failure>) {
+        isResumed.set()
+        unsafe base.resume(with: result)
+    }
+}
+
+extension SingleContinuation where Value == Void {
+    func resume() { resume(returning: ()) }
+}
+
+private final class Once: Sendable {
+    private let isDone = Atomic<Bool>(false)
+
+    func set() {
+        let wasDone = isDone.exchange(true, ordering: .relaxed)
+        precondition(
+            !wasDone, "a task is resumed once: it goes on when its operation ends, which it does once")
+    }
+}
 
 /// Waits until what `body` is given is resumed.
 nonisolated(nonsending)
