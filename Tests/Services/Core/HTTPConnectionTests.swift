@@ -9,6 +9,13 @@ import Testing
 
 @Suite("HTTP/1.1")
 struct HTTPConnectionTests {
+    /// A connection behind the other handlers of its pipeline.
+    private func connected(_ handlers: any ChannelHandler...) -> (EmbeddedChannel, HTTPConnection) {
+        let loop = EmbeddedEventLoop()
+        let connection = HTTPConnection(eventLoop: loop)
+        return (EmbeddedChannel(handlers: handlers + [connection], loop: loop), connection)
+    }
+
     @Test("a request in origin form keeps its path and fields; its first Host is the authority")
     func requests() throws {
         var head = HTTPRequestHead(version: .http1_1, method: .GET, uri: "/a%20b?c=//d://e#f")
@@ -58,10 +65,8 @@ struct HTTPConnectionTests {
 
     @Test("no more is read while many requests wait")
     func bound() async throws {
-        let loop = EmbeddedEventLoop()
-        let connection = HTTPConnection(eventLoop: loop)
         let reads = Reads()
-        let channel = EmbeddedChannel(handlers: [reads, connection], loop: loop)
+        let (channel, connection) = connected(reads)
         let head = HTTPRequest(method: .get, scheme: "http", authority: "x", path: "/")
         for _ in 0..<8 {
             channel.pipeline.read()
@@ -77,10 +82,8 @@ struct HTTPConnectionTests {
 
     @Test("a body that comes byte by byte waits in few parts")
     func smallParts() async throws {
-        let loop = EmbeddedEventLoop()
-        let connection = HTTPConnection(eventLoop: loop)
         let reads = Reads()
-        let channel = EmbeddedChannel(handlers: [reads, connection], loop: loop)
+        let (channel, connection) = connected(reads)
         let head = HTTPRequest(method: .post, scheme: "http", authority: "x", path: "/")
         try channel.writeInbound(HTTPRequestPart.head(head))
         for _ in 0..<10_000 { try channel.writeInbound(HTTPRequestPart.body(ByteBuffer(string: "x"))) }
@@ -102,7 +105,7 @@ struct HTTPConnectionTests {
 
     @Test("what follows a head that is no request is dropped")
     func noRequest() throws {
-        let errors = Errors()
+        let errors = CaughtErrors()
         let channel = EmbeddedChannel(handlers: [HTTPMessageCodec(), errors])
         let head = HTTPRequestHead(version: .http1_1, method: .RAW(value: "b d"), uri: "/")
         try channel.writeInbound(HTTPServerRequestPart.head(head))
@@ -114,9 +117,7 @@ struct HTTPConnectionTests {
 
     @Test("parts that make no request are an error")
     func noHead() async throws {
-        let loop = EmbeddedEventLoop()
-        let connection = HTTPConnection(eventLoop: loop)
-        let channel = EmbeddedChannel(handlers: [connection], loop: loop)
+        let (channel, connection) = connected()
         try channel.writeInbound(HTTPRequestPart.end(nil))
         await #expect(throws: HTTPParserError.self) { try await connection.nextHead() }
     }
@@ -142,9 +143,7 @@ struct HTTPConnectionTests {
 
     @Test("when the server stops, the last answer says so")
     func lastAnswer() async throws {
-        let loop = EmbeddedEventLoop()
-        let connection = HTTPConnection(eventLoop: loop)
-        let channel = EmbeddedChannel(handlers: [connection], loop: loop)
+        let (channel, connection) = connected()
         try await channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).get()
         let request = HTTPRequest(method: .get, scheme: "http", authority: "x", path: "/")
         for _ in 0..<2 {
@@ -164,10 +163,8 @@ struct HTTPConnectionTests {
 
     @Test("when the server stops, an answer still goes out")
     func stopping() async throws {
-        let loop = EmbeddedEventLoop()
-        let connection = HTTPConnection(eventLoop: loop)
         let slow = SlowSocket()
-        let channel = EmbeddedChannel(handlers: [slow, connection], loop: loop)
+        let (channel, connection) = connected(slow)
         try await channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).get()
         let request = HTTPRequest(method: .get, scheme: "http", authority: "x", path: "/")
         try channel.writeInbound(HTTPRequestPart.head(request))
@@ -178,12 +175,6 @@ struct HTTPConnectionTests {
         #expect(channel.isActive)
         for promise in slow.promises { promise.succeed() }
         #expect(!channel.isActive)
-    }
-
-    private final class Errors: ChannelInboundHandler {
-        typealias InboundIn = HTTPRequestPart
-        private(set) var all: [any Error] = []
-        func errorCaught(context: ChannelHandlerContext, error: any Error) { all.append(error) }
     }
 
     /// Keeps what is written.

@@ -8,13 +8,6 @@ import Testing
 
 @Suite("The time of a client")
 struct RequestTimerTests {
-    /// Keeps errors away from the channel, where they would be thrown at the next write.
-    private final class Errors: ChannelInboundHandler {
-        typealias InboundIn = HTTPRequestPart
-        private(set) var all: [any Error] = []
-        func errorCaught(context: ChannelHandlerContext, error: any Error) { all.append(error) }
-    }
-
     /// An embedded channel cannot close one direction.
     private final class HalfClose: ChannelOutboundHandler {
         typealias OutboundIn = HTTPResponsePart
@@ -24,7 +17,7 @@ struct RequestTimerTests {
     }
 
     private let channel: EmbeddedChannel
-    private let errors = Errors()
+    private let errors = CaughtErrors()
 
     /// 5 s to read, 10 s to write.
     init() throws {

@@ -88,14 +88,19 @@ struct HTTPBehaviourTests {
         }
     }
 
+    /// A request to make a project that stops in its body.
+    private func brokenOff(
+        _ test: TestService, _ rest: String = "Content-Length: 10\r\n\r\n{"
+    ) async throws -> String {
+        let token = try await test.issuer.token(People.ann)
+        return "POST /api/v1/projects HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(token)\r\n" + rest
+    }
+
     @Test("a body that does not arrive in time is answered with 408, and silence ends the connection")
     func slowBody() async throws {
         try await TestService.projects(environment: ["API_WEB_READ_TIMEOUT": "300ms"]) { test in
-            let token = try await test.issuer.token(People.ann)
             let socket = try TestSocket(port: test.service.port)
-            socket.write(
-                "POST /api/v1/projects HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(token)\r\nContent-Length: 10\r\n\r\n{"
-            )
+            socket.write(try await brokenOff(test))
             let answer = await socket.readToEnd()
             #expect(answer.hasPrefix("HTTP/1.1 408 "), "\(answer)")
             #expect(answer.contains(#"{"error":"the request did not arrive in time"}"#))
@@ -108,11 +113,8 @@ struct HTTPBehaviourTests {
     @Test("a body that breaks is answered with 400, which is no error of the service")
     func brokenBody() async throws {
         try await TestService.projects { test in
-            let token = try await test.issuer.token(People.ann)
             let socket = try TestSocket(port: test.service.port)
-            socket.write(
-                "POST /api/v1/projects HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(token)\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
-            )
+            socket.write(try await brokenOff(test, "Transfer-Encoding: chunked\r\n\r\nzz\r\n"))
             let answer = await socket.readToEnd()
             #expect(answer.hasPrefix("HTTP/1.1 400 "), "\(answer)")
             #expect(answer.contains(#"{"error":"the request is not whole"}"#))
@@ -123,9 +125,7 @@ struct HTTPBehaviourTests {
     @Test("a client that goes away in the middle of a body is no error of the service")
     func abandonedBody() async throws {
         try await TestService.projects { test in
-            let token = try await test.issuer.token(People.ann)
-            let part =
-                "POST /api/v1/projects HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(token)\r\nContent-Length: 10\r\n\r\n{"
+            let part = try await brokenOff(test)
             let halfClosed = try TestSocket(port: test.service.port)
             halfClosed.write(part)
             halfClosed.endWriting()
