@@ -2,6 +2,7 @@
 # Compares `migrate up` with `psql -f` doing the same statements, bookkeeping included, on one temporary PostgreSQL
 # server: 1,000 small migrations, one file of 64 MiB, and `version` against `psql -c`. Both connect over TCP without TLS or
 # Kerberos. Five rounds, the one or the other first in turn; medians. Peak memory is what the kernel reports for the process.
+# VERSION_RUNS is how often `version` runs in a round: 20, and 240 to tell a difference of a hundredth.
 # Usage: Benchmarks/Migrate/run.sh [path of migrate]     (as root or as a user who may run PostgreSQL)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -71,7 +72,7 @@ for round in 1 2 3 4 5; do
   for set in large small; do
     for tool in $first $second; do echo "$set $tool $(run $set $tool)"; done
   done
-  for i in $(seq 20); do
+  for i in $(seq "${VERSION_RUNS:-20}"); do
     for tool in $first $second; do echo "version $tool $(run version $tool)"; done
   done
 done | python3 -c '
