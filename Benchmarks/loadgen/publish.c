@@ -245,10 +245,12 @@ static void run(Publisher *publishers, const Work *work) {
             Publisher *publisher = &publishers[i];
             if (publisher->out_offset == publisher->out_length) publisher->out_offset = publisher->out_length = 0;
             // A slot is free when the publish that used it is acknowledged, which may come out of order.
-            while (publishing && sent < stop && publisher->sent_at[publisher->sent % work->window] == 0 &&
-                   publisher->out_length + publisher->frame.length + 64 <= capacity) {
+            bool more = false;  // The buffer is full before the window is: on as soon as it is sent.
+            while (publishing && sent < stop && publisher->sent_at[publisher->sent % work->window] == 0) {
                 uint64_t due = gap > 0 ? paced_from + (uint64_t)((double)sent * gap) : now;
                 if (due > now) break;
+                more = publisher->out_length + publisher->frame.length + 64 > capacity;
+                if (more) break;
                 add_message(publisher, work, due);
                 sent++;
             }
@@ -258,12 +260,11 @@ static void run(Publisher *publishers, const Work *work) {
                 if (wrote > 0) publisher->out_offset += (size_t)wrote;
                 else if (errno != EAGAIN) die("send: %s", strerror(errno));
             }
-            polls[i] = (struct pollfd){.fd = publisher->fd, .events = (short)(POLLIN | (publisher->out_offset < publisher->out_length ? POLLOUT : 0))};
+            bool writes = more || publisher->out_offset < publisher->out_length;
+            polls[i] = (struct pollfd){.fd = publisher->fd, .events = (short)(POLLIN | (writes ? POLLOUT : 0))};
         }
         // Paced messages wake the loop when the next one is due, 50 µs at the least.
         uint64_t wait = gap > 0 && publishing ? (gap > 50000 ? (uint64_t)gap : 50000) : 30000000000u;
-        // Nothing under way, and no room for a message behind an answer to a PING: now there is.
-        if (gap == 0 && publishing && sent == acked) wait = 0;
         struct timespec timeout = {.tv_sec = (time_t)(wait / 1000000000u), .tv_nsec = (long)(wait % 1000000000u)};
         ppoll(polls, (nfds_t)work->connections, &timeout, NULL);
         for (int i = 0; i < work->connections; i++) {
