@@ -5,7 +5,7 @@ struct KeptStatement: Hashable {
     let types: [UInt32]
 
     static func == (one: KeptStatement, other: KeptStatement) -> Bool {
-        one.sql.utf8.elementsEqual(other.sql.utf8) && one.types == other.types
+        one.types == other.types && one.sql.hasSameBytes(as: other.sql)
     }
 
     /// By its length: few statements of a program have the same, and the text of one is long to hash for each use.

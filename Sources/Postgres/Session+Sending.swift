@@ -235,7 +235,11 @@ extension Session {
 
 /// The server would take a NUL for the end of the statement.
 func refuseNUL(_ sql: String) throws(PostgresError) {
-    if let index = sql.utf8.firstIndex(of: 0) {
+    let isClean = unsafe sql.utf8.withContiguousStorageIfAvailable { bytes in
+        guard let start = bytes.baseAddress else { return true }
+        return unsafe memchr(start, 0, bytes.count) == nil
+    }
+    if isClean != true, let index = sql.utf8.firstIndex(of: 0) {
         let offset = sql.utf8.distance(from: sql.startIndex, to: index)
         throw PostgresError(
             .misuse, "the statement holds a NUL character at byte \(offset); the server would stop there")

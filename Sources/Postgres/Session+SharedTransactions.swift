@@ -18,7 +18,7 @@ extension Session {
         """
     private static let openingName = "shared"
     /// After how many statements the server sends what it has.
-    private static let flushedMembers = 4
+    private static let flushedMembers = 8
     /// After how many failures at the opening, one after the other, a connection no longer tries.
     private static let openingFailureLimit = 2
     /// After how many breaks a statement goes by itself.

@@ -1,3 +1,5 @@
+import Glibc
+
 extension StringProtocol {
     /// Where `text` stands for the first time, compared byte by byte; `nil` when it does not, or is empty.
     ///
@@ -18,4 +20,19 @@ extension StringProtocol {
 
     /// Whether `text` stands anywhere, compared byte by byte.
     package func hasBytes(_ text: String) -> Bool { firstBytes(text) != nil }
+}
+
+extension String {
+    /// Whether it is `other` byte by byte, and not just another form of the same characters: many bytes at a time, which
+    /// `utf8.elementsEqual` does not.
+    package func hasSameBytes(as other: String) -> Bool {
+        let isSame = unsafe utf8.withContiguousStorageIfAvailable { mine in
+            unsafe other.utf8.withContiguousStorageIfAvailable { theirs in
+                guard mine.count == theirs.count else { return false }
+                guard let one = mine.baseAddress, let two = theirs.baseAddress else { return true }
+                return unsafe memcmp(one, two, mine.count) == 0
+            }
+        }
+        return (isSame ?? nil) ?? utf8.elementsEqual(other.utf8)
+    }
 }

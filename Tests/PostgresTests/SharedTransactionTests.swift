@@ -218,10 +218,11 @@ extension ConvoyTests {
             try await lock(observer, key)
             let session = try session(of: pool)
             session.withLock { session.isConvoyQuick = true }
-            let answers = try await together(pool, [Self.mode, endless, Self.mode, Self.mode, blocked])
-            for index in [0, 2, 3] { #expect(try await isShared(answers[index])) }
+            let behind = Array(repeating: Self.mode, count: 6)
+            let answers = try await together(pool, [Self.mode, endless] + behind + [blocked])
+            for index in [0, 2, 3, 4, 5, 6, 7] { #expect(try await isShared(answers[index])) }
             try await unlock(observer, key)
-            #expect(try await number(answers[4]) == 0)
+            #expect(try await number(answers[8]) == 0)
         }
     }
 

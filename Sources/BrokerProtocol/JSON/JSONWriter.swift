@@ -189,9 +189,36 @@ public struct JSONWriter: Sendable {
 
     /// Whether a text is written as it is: ASCII characters that need no escapes.
     package static func isPlain(_ text: UnsafeRawBufferPointer) -> Bool {
-        // Counted to the end, which the compiler does many bytes at a time.
-        unsafe text.count(where: { !isPlain($0) }) == 0
+        guard text.count >= 8 else { return unsafe text.allSatisfy { isPlain($0) } }
+        // Eight bytes at a time; the last ones together with some that were looked at before.
+        var escapes: UInt64 = 0
+        for offset in stride(from: 0, to: text.count - 8, by: 8) {
+            unsafe escapes |= Self.escapes(in: text.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+        }
+        unsafe escapes |= Self.escapes(
+            in: text.loadUnaligned(fromByteOffset: text.count - 8, as: UInt64.self))
+        return escapes & Self.highBits == 0
     }
+
+    private static let highBits: UInt64 = 0x8080_8080_8080_8080
+
+    /// The highest bit of a byte is set if one is not written as it is: that one, or one above it (a borrow may run on).
+    @inline(__always)
+    private static func escapes(in word: UInt64) -> UInt64 {
+        // Some pairs differ in one bit: < and >, " and &.
+        word | (word &- each(0x20)) | zeros(word | each(0x02), each(UInt8(ascii: ">")))
+            | zeros(word | each(0x04), each(UInt8(ascii: "&"))) | zeros(word, each(UInt8(ascii: "\\")))
+    }
+
+    /// The highest bit of each byte that is the same in both, where none below it is.
+    @inline(__always)
+    private static func zeros(_ one: UInt64, _ other: UInt64) -> UInt64 {
+        let difference = one ^ other
+        return (difference &- each(0x01)) & ~difference
+    }
+
+    @inline(__always)
+    private static func each(_ byte: UInt8) -> UInt64 { UInt64(byte) &* 0x0101_0101_0101_0101 }
 
     /// Whether a byte is written as it is: an ASCII character that needs no escape.
     private static func isPlain(_ byte: UInt8) -> Bool {

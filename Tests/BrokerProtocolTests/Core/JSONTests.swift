@@ -97,6 +97,26 @@ struct JSONTests {
                 """)
     }
 
+    @Test("a text is plain when each of its bytes is, wherever it stands and whatever stands around it")
+    func plain() {
+        let escaped = Set(Array(0..<0x20) + Array(0x80...0xFF) + Array("\"\\<>&".utf8))
+        for around in [UInt8(0x20), 0x21, 0x3D, 0x5B, 0x7F] {
+            for length in 1...26 {
+                for place in 0..<length {
+                    for byte in UInt8.min...UInt8.max {
+                        var text = [UInt8](repeating: around, count: length)
+                        text[place] = byte
+                        let isPlain = text.withUnsafeBytes { JSONWriter.isPlain($0) }
+                        #expect(
+                            isPlain == !escaped.contains(byte),
+                            "\(byte) at \(place) of \(length), \(around) around")
+                    }
+                }
+            }
+        }
+        #expect([UInt8]().withUnsafeBytes { JSONWriter.isPlain($0) })
+    }
+
     @Test("CONNECT's keys have types, and the last of two wins")
     func connect() {
         func read(_ text: String) -> ConnectOptions? {

@@ -1,3 +1,4 @@
+import Postgres
 import Synchronization
 
 /// Checks bearer tokens by the rules of services.md 6.1.
@@ -16,7 +17,7 @@ final class TokenVerifier: Sendable {
     private struct Text: Hashable, Sendable {
         let text: String
 
-        static func == (one: Text, other: Text) -> Bool { one.text.utf8.elementsEqual(other.text.utf8) }
+        static func == (one: Text, other: Text) -> Bool { one.text.hasSameBytes(as: other.text) }
 
         func hash(into hasher: inout Hasher) {
             hasher.combine(text.utf8.count)
