@@ -21,6 +21,10 @@ let messagePath: [SwiftSetting] = [
     .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))
 ]
 
+/// The services: an async function runs where its caller does, so that no request pays for asking where to go on at each
+/// of its returns (SE-0461).
+let onCaller: [SwiftSetting] = [.enableUpcomingFeature("NonisolatedNonsendingByDefault")]
+
 /// Test targets: `#expect` on a `RawSpan` does not compile under strict memory safety.
 let tests: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
 
@@ -117,7 +121,7 @@ let package = Package(
                 serviceLifecycle,
                 unixSignals,
             ],
-            path: "Sources/Services/Core", swiftSettings: strict + messagePath),
+            path: "Sources/Services/Core", swiftSettings: strict + messagePath + onCaller),
         .target(
             name: "UsersService",
             dependencies: [
@@ -126,7 +130,7 @@ let package = Package(
             ],
             path: "Sources/Services/Users",
             exclude: ["Command", "Migrations"], resources: [.embedInCode("openapi.yaml")],
-            swiftSettings: strict),
+            swiftSettings: strict + onCaller),
         .executableTarget(
             name: "UsersCommand", dependencies: ["ServicesCore", "UsersService"],
             path: "Sources/Services/Users/Command",
@@ -135,7 +139,7 @@ let package = Package(
             name: "ProjectsService", dependencies: ["BrokerProtocol", "Postgres", "ServicesCore"],
             path: "Sources/Services/Projects",
             exclude: ["Command", "Migrations"], resources: [.embedInCode("openapi.yaml")],
-            swiftSettings: strict),
+            swiftSettings: strict + onCaller),
         .executableTarget(
             name: "ProjectsCommand", dependencies: ["ProjectsService", "ServicesCore"],
             path: "Sources/Services/Projects/Command", swiftSettings: strict),

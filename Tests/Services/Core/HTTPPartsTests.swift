@@ -47,6 +47,22 @@ struct HTTPPartsTests {
         }
     }
 
+    @Test("a field's value is what HTTPTypes makes of it, also of several fields")
+    func fieldValue() {
+        let fields: HTTPFields = [
+            .authorization: "Bearer a", .accept: "x", .cookie: "c=1", .accept: "y", .cookie: "d=2",
+            .expect: "",
+        ]
+        for (name, value) in [
+            (HTTPField.Name.authorization, "Bearer a"), (.accept, "x, y"), (.cookie, "c=1; d=2"),
+            (.expect, ""),
+            (.origin, nil),
+        ] {
+            #expect(fields.value(of: name) == value)
+            #expect(fields[name] == value)
+        }
+    }
+
     @Test("the methods of a path are those of its most literal route")
     func routeTable() {
         var table = RouteTable()

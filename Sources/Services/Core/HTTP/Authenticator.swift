@@ -8,7 +8,7 @@ struct Authenticator: Sendable {
         func identity(of request: Request, for access: ServiceRouter.Access) async throws -> Identity
     {
         if case .anyone = access { return Identity(subject: "", userID: nil) }
-        let identity = try await verifier.identity(authorization: request.headers[.authorization])
+        let identity = try await verifier.identity(authorization: request.headers.value(of: .authorization))
         if case .registeredUser = access {
             guard let userID = identity.userID, !userID.isEmpty else {
                 throw RequestError.forbidden("user not registered")

@@ -11,14 +11,14 @@ struct CORS: Sendable {
 
     /// A browser asks what it may send: the answer has no body and asks nobody.
     func isPreflight(_ request: Request) -> Bool {
-        request.method == .options && request.headers[.origin] != nil
-            && request.headers[.accessControlRequestMethod] != nil
+        request.method == .options && request.headers.contains(.origin)
+            && request.headers.contains(.accessControlRequestMethod)
     }
 
     func addHeaders(to response: inout Response, for request: Request) {
         // Caches must not give one origin's answer to another.
         response.headers.append(HTTPField(name: .vary, value: "Origin"))
-        guard let origin = request.headers[.origin], origins.contains(origin) else { return }
+        guard let origin = request.headers.value(of: .origin), origins.contains(origin) else { return }
         response.headers[.accessControlAllowOrigin] = origin
         response.headers[.accessControlAllowCredentials] = "true"
         if isPreflight(request) {

@@ -65,8 +65,9 @@ where Responder.Context: InitializableFromSource<ApplicationRequestContextSource
                 let context = Responder.Context(
                     source: ApplicationRequestContextSource(channel: value.channel, logger: logger))
                 var answer = try await self.answer(to: request, context, logger)
-                if let field = request.headers[.connection], field == "close" || field == "keep-alive",
-                    answer.head.headerFields[.connection] == nil
+                if let field = request.headers.value(of: .connection),
+                    field == "close" || field == "keep-alive",
+                    !answer.head.headerFields.contains(.connection)
                 {
                     answer.head.headerFields[.connection] = field
                 }
@@ -110,7 +111,7 @@ where Responder.Context: InitializableFromSource<ApplicationRequestContextSource
         if request.method == .head || response.status == .notModified {
             return HTTPAnswer(head: response.head)
         }
-        if response.headers[.contentLength] == nil {
+        if !response.headers.contains(.contentLength) {
             response.headers[.contentLength] = String(collected.bytes.readableBytes)
         }
         return HTTPAnswer(head: response.head, body: collected.bytes)

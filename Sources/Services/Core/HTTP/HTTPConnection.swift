@@ -65,7 +65,8 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
         guard case .head(let head) = part else { throw HTTPParserError.unknown }
         request += 1
         isBodyOpen = true
-        isBodyAwaited = head.headerFields[.expect].map { $0.lowercased() == "100-continue" } ?? false
+        isBodyAwaited =
+            head.headerFields.value(of: .expect).map { $0.lowercased() == "100-continue" } ?? false
         return head
     }
 
@@ -94,7 +95,7 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler, @unch
         if isBodyUncertain || unanswered <= 0 && (isStopping || hasRequestFailed) {
             answer.head.headerFields[.connection] = "close"
         }
-        let isLast = answer.head.headerFields[.connection] == "close"
+        let isLast = answer.head.headerFields.value(of: .connection) == "close"
         let promise = context.eventLoop.makePromise(of: Void.self)
         written = promise.futureResult
         context.writeAndFlush(wrapOutboundOut(answer), promise: promise)

@@ -13,7 +13,7 @@ struct RequestMiddleware: RouterMiddleware {
 
     func handle(
         _ request: Request, context: ServiceContext,
-        next: (Request, ServiceContext) async throws -> Response
+        next: @concurrent (Request, ServiceContext) async throws -> Response
     ) async throws -> Response {
         let start = clock.monotonic()
         let statements = StatementCount()

@@ -8,9 +8,9 @@ struct TraceID {
     /// The caller's `X-Trace-Id` when it is a UUID, else the trace id of `traceparent` (W3C Trace Context, 3.2.2), else
     /// a new one.
     init(_ headers: HTTPFields) {
-        if let id = headers[.traceID]?.canonicalUUID {
+        if let id = headers.value(of: .traceID)?.canonicalUUID {
             text = id
-        } else if let parent = headers[.traceParent], let id = Self.traceID(of: parent) {
+        } else if let parent = headers.value(of: .traceParent), let id = Self.traceID(of: parent) {
             text = id
         } else {
             text = .makeUUID()
