@@ -55,6 +55,8 @@ extension PostgresPool {
             case waiting
             /// Waiting, and a connection is free.
             case gathering
+            /// At the end of a line that goes out.
+            case leading
             case opening
             case sent(Idle, at: UInt64)
         }
@@ -62,9 +64,12 @@ extension PostgresPool {
             if let refusal = refusal(state) { return .refused(refusal) }
             let now = MonotonicClock.now
             let isFull = state.lent >= options.maximumConnections
-            if isFull || state.gathering.shouldWait(behind: state.waiters.count, at: now) {
+            let shouldWait = state.gathering.shouldWait(behind: state.waiters.count, at: now)
+            if isFull || shouldWait || !state.waiters.isEmpty {
                 state.waiters.append(Waiter(id: id, wish: .statement(operation)))
-                return isFull || state.gathering.isWatched ? .waiting : .gathering
+                if isFull { return .waiting }
+                if !shouldWait { return .leading }
+                return state.gathering.isWatched ? .waiting : .gathering
             }
             state.lent += 1
             guard let last = takeFresh(&state) else { return .opening }
@@ -77,6 +82,9 @@ extension PostgresPool {
         case .waiting: return true
         case .gathering:
             watchLine()
+            return true
+        case .leading:
+            moveFront()
             return true
         case .opening: operation.memberContinuation?.resume(returning: nil)
         case .sent(let entry, let begun):

@@ -1,4 +1,5 @@
 import BrokerProtocol
+import NIOCore
 import Postgres
 import PostgresCluster
 import Testing
@@ -20,7 +21,7 @@ struct JSONRowFormatTests {
         configuration.parameters["sslmode"] = "disable"
         let connection = try await PostgresConnection.open(configuration)
         defer { connection.close() }
-        return String(decoding: try format.json(await connection.query(sql)), as: UTF8.self)
+        return String(buffer: try format.json(await connection.query(sql)))
     }
 
     @Test(

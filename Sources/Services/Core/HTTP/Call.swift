@@ -85,12 +85,17 @@ public struct Reply: Sendable {
     /// The status.
     public var status: HTTPResponse.Status
     /// The body.
-    public var body: [UInt8]
+    public var body: ByteBuffer
     /// Its type.
     public var contentType: String
 
     /// An answer.
     public init(_ status: HTTPResponse.Status, body: [UInt8], contentType: String = "application/json") {
+        self.init(status, body: ByteBuffer(bytes: body), contentType: contentType)
+    }
+
+    /// An answer whose body lies in a buffer.
+    public init(_ status: HTTPResponse.Status, body: ByteBuffer, contentType: String = "application/json") {
         self.status = status
         self.body = body
         self.contentType = contentType
@@ -123,7 +128,7 @@ public struct Reply: Sendable {
     func response(isHead: Bool) -> Response {
         Response(
             status: status,
-            headers: [.contentType: contentType, .contentLength: String(body.count)],
-            body: isHead ? ResponseBody() : ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
+            headers: [.contentType: contentType, .contentLength: String(body.readableBytes)],
+            body: isHead ? ResponseBody() : ResponseBody(byteBuffer: body))
     }
 }

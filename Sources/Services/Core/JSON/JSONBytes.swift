@@ -1,3 +1,5 @@
+import NIOCore
+
 /// Bytes that are only added to: an array asks at each addition whether it is shared, which took a third of the time of
 /// writing a list.
 ///
@@ -14,15 +16,17 @@
 
     deinit { unsafe memory.deallocate() }
 
-    /// What was added, as an array of its own.
-    var array: [UInt8] { unsafe [UInt8](UnsafeRawBufferPointer(start: memory, count: count)) }
+    /// What was added, in a buffer of its own.
+    var buffer: ByteBuffer { unsafe ByteBuffer(bytes: UnsafeRawBufferPointer(start: memory, count: count)) }
 
+    @inline(__always)
     mutating func append(_ byte: UInt8) {
         makeRoom(for: 1)
         unsafe memory.storeBytes(of: byte, toByteOffset: count, as: UInt8.self)
         count += 1
     }
 
+    @inline(__always)
     mutating func append(_ bytes: UnsafeRawBufferPointer) {
         guard let source = bytes.baseAddress else { return }
         makeRoom(for: bytes.count)
@@ -40,10 +44,12 @@
         self.count = count
     }
 
+    @inline(__always)
     private mutating func makeRoom(for size: Int) {
         if capacity - count < size { grow(for: size) }
     }
 
+    @inline(never)
     private mutating func grow(for size: Int) {
         capacity = max(capacity * 2, count + size)
         let larger = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 1)
