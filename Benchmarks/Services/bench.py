@@ -118,16 +118,16 @@ def pgbench(cluster, database, scripts, seconds):
 
 
 def compare(name, rounds, requests, statements):
-    """Both in turn, each first in every second round; medians, and how far the rounds are apart."""
+    """Both in turn, each first in every second round: medians, that of the rounds' ratios among them."""
     served, rates = [], []
     for number in range(rounds):
         for measure, into in [(requests, served), (statements, rates)][::-1 if number % 2 else 1]:
             into.append(measure())
-    ratios = sorted(one[0] / rate for one, rate in zip(served, rates))
+    ratios = [one[0] / rate for one, rate in zip(served, rates)]
     throughput, p50, p99 = (statistics.median(values) for values in zip(*served))
     print(f"{name:18} {throughput:8.0f} requests/s   p50 {p50:6.2f} ms   p99 {p99:6.2f} ms   "
-          f"pgbench {statistics.median(rates):8.0f}/s   ratio {statistics.median(ratios):.2f} "
-          f"({ratios[0]:.2f}-{ratios[-1]:.2f}, wanted 0.50)", flush=True)
+          f"pgbench {statistics.median(rates):8.0f}/s   ratio {statistics.median(ratios):.2f} (wanted 0.50; of each round: "
+          f"{', '.join(f'{ratio:.2f}' for ratio in ratios)})", flush=True)
 
 
 def routes(cluster, backend, ann, seconds, rounds):

@@ -1,13 +1,17 @@
+import Glibc
+
 /// Decides when a statement waits for the convoys that are under way although a connection is free.
 ///
-/// A convoy leaves when it is full or no other one is under way: a connection for each statement, or for the few that have
-/// come when one is free, means more wake-ups and transactions, here and at the server. Where none of those under way ends
-/// soon, the line goes out after `patience`.
+/// A few connections keep this process busy with quick statements; more of them make smaller convoys, and so more wake-ups,
+/// here and at the server. One that waits is taken along by the next convoy that ends; where none ends soon, it goes out
+/// after `patience`.
 struct Gathering: Sendable {
     /// A statement of a convoy takes no longer than this, on average, where statements are gathered, in nanoseconds.
     static let quickTime: UInt64 = 500_000
     /// How long a statement waits while a connection is free, in milliseconds; twice as long where it came just after another.
     static let patience = 10
+    /// That many convoys are enough to keep this machine busy.
+    static let enough = max(sysconf(Int32(_SC_NPROCESSORS_ONLN)), 2)
 
     /// When the convoys were sent that are not answered to their ends, in nanoseconds of `MonotonicClock`.
     private var underWay: [UInt64] = []
@@ -19,14 +23,13 @@ struct Gathering: Sendable {
     private var time = 0.0
     private var statements = 0.0
 
-    /// Whether a statement joins a line of so many, and does not lead it out: it does not fill a convoy, and one that is under
-    /// way, where they are quick, can take the line along as it ends. One that was sent long ago may not end soon.
+    /// Whether a statement joins a line of so many, which the convoys under way can take along as they end: those that were
+    /// sent long ago may not end soon.
     func shouldWait(behind waiting: Int, at now: UInt64) -> Bool {
-        guard waiting + 1 < PostgresPool.convoyLimit, time < statements * Double(Self.quickTime) else {
-            return false
-        }
+        guard underWay.count >= Self.enough, time < statements * Double(Self.quickTime) else { return false }
         let patience = UInt64(Self.patience) * 1_000_000
-        return underWay.contains { now < $0 &+ patience }
+        let soonEnded = underWay.count { now < $0 &+ patience }
+        return soonEnded >= Self.enough && waiting < soonEnded * PostgresPool.convoyLimit
     }
 
     mutating func begin(at now: UInt64) {
@@ -73,8 +76,7 @@ extension PostgresPool {
     }
 
     /// Sends as many of those that wait as travel together; false when none do or no connection is free.
-    @discardableResult
-    func moveFront() -> Bool {
+    private func moveFront() -> Bool {
         let (isLent, entry) = state.withLock { state -> (Bool, Idle?) in
             guard !state.waiters.isEmpty, state.lent < options.maximumConnections else { return (false, nil) }
             state.lent += 1
@@ -86,7 +88,7 @@ extension PostgresPool {
             entry.connection.close()
             giveBack(nil)
         } else {
-            giveBack(entry, mayGather: false)
+            giveBack(entry)
         }
         return true
     }

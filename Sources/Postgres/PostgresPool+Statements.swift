@@ -55,8 +55,6 @@ extension PostgresPool {
             case waiting
             /// Waiting, and a connection is free.
             case gathering
-            /// At the end of a line that goes out.
-            case leading
             case opening
             case sent(Idle, at: UInt64)
         }
@@ -64,12 +62,9 @@ extension PostgresPool {
             if let refusal = refusal(state) { return .refused(refusal) }
             let now = MonotonicClock.now
             let isFull = state.lent >= options.maximumConnections
-            let shouldWait = state.gathering.shouldWait(behind: state.waiters.count, at: now)
-            if isFull || shouldWait || !state.waiters.isEmpty {
+            if isFull || state.gathering.shouldWait(behind: state.waiters.count, at: now) {
                 state.waiters.append(Waiter(id: id, wish: .statement(operation)))
-                if isFull { return .waiting }
-                if !shouldWait { return .leading }
-                return state.gathering.isWatched ? .waiting : .gathering
+                return isFull || state.gathering.isWatched ? .waiting : .gathering
             }
             state.lent += 1
             guard let last = takeFresh(&state) else { return .opening }
@@ -82,9 +77,6 @@ extension PostgresPool {
         case .waiting: return true
         case .gathering:
             watchLine()
-            return true
-        case .leading:
-            moveFront()
             return true
         case .opening: operation.memberContinuation?.resume(returning: nil)
         case .sent(let entry, let begun):

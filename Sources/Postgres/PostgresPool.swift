@@ -320,8 +320,6 @@ public final class PostgresPool: Sendable {
 
     private enum Next {
         case nobody
-        /// The line waits for convoys that are under way.
-        case gathering
         /// The pool was shut down when the connection came back.
         case closing
         case connection(Continuation<Void, any Error>)
@@ -331,19 +329,12 @@ public final class PostgresPool: Sendable {
     }
 
     /// Ends a loan: the permit goes to the next in line.
-    ///
-    /// - Parameter mayGather: A line of statements may wait for other convoys (`Gathering`).
-    func giveBack(_ entry: Idle?, mayGather: Bool = true) {
+    func giveBack(_ entry: Idle?) {
         let (next, finished, isPruneNeeded) = state.withLock {
             state -> (Next, [Continuation<Void, Never>], Bool) in
             if let first = state.waiters.first {
                 if case .statement = first.wish, let entry {
                     let now = MonotonicClock.now
-                    if mayGather, shouldGather(state, at: now) {
-                        state.idle.append(entry)
-                        state.lent -= 1
-                        return (.gathering, [], false)
-                    }
                     let statements = takeStatements(&state, for: entry, at: now)
                     return (.statements(statements, entry, at: now), [], false)
                 }
@@ -366,7 +357,6 @@ public final class PostgresPool: Sendable {
         switch next {
         // One that was kept may be lent again by now.
         case .nobody: break
-        case .gathering: watchLine()
         case .closing: entry?.connection.close()
         case .connection(let continuation): continuation.resume()
         case .opening(let operation): operation.memberContinuation?.resume(returning: nil)
@@ -374,12 +364,6 @@ public final class PostgresPool: Sendable {
         }
         for continuation in finished { continuation.resume() }
         if isPruneNeeded { schedulePruning() }
-    }
-
-    /// Whether the line goes on waiting although a connection has come back. Who wants one to himself does not.
-    private func shouldGather(_ state: borrowing State, at now: UInt64) -> Bool {
-        state.gathering.shouldWait(behind: state.waiters.count - 1, at: now)
-            && state.waiters.allSatisfy { if case .statement = $0.wish { true } else { false } }
     }
 
     private func schedulePruning() {
