@@ -8,9 +8,12 @@
 
 int cbroker_syncfs(int descriptor) { return syncfs(descriptor); }
 
-int cbroker_write_back(int descriptor, int64_t offset, int64_t length) {
-    return sync_file_range(descriptor, offset, length,
-                           SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+int cbroker_begin_write_back(int descriptor, int64_t offset, int64_t length) {
+    return sync_file_range(descriptor, offset, length, SYNC_FILE_RANGE_WRITE);
+}
+
+int cbroker_await_write_back(int descriptor, int64_t offset, int64_t length) {
+    return sync_file_range(descriptor, offset, length, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WAIT_AFTER);
 }
 
 uint32_t cbroker_volume_magic(const char *path) {

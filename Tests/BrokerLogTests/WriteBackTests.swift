@@ -16,7 +16,7 @@ struct WriteBackTests {
         let file = try FileLog()
         let handed = Atomic(0)
         file.disk.onCall { call, path in
-            if call == .writeBack, path.hasSuffix(".seg") { handed.add(1, ordering: .relaxed) }
+            if call == .beginWriteBack, path.hasSuffix(".seg") { handed.add(1, ordering: .relaxed) }
             return nil
         }
         let large = try file.log.createChannel(named: bytes("large"), limits: ChannelLimits())
@@ -34,7 +34,9 @@ struct WriteBackTests {
         let file = try FileLog()
         let handed = Mutex<[String: Int]>([:])
         file.disk.onCall { call, path in
-            if call == .writeBack, path.hasSuffix(".seg") { handed.withLock { $0[path, default: 0] += 1 } }
+            if call == .beginWriteBack, path.hasSuffix(".seg") {
+                handed.withLock { $0[path, default: 0] += 1 }
+            }
             return nil
         }
         let channels = try (0..<4).map {
@@ -49,16 +51,38 @@ struct WriteBackTests {
         for (channel, texts) in zip(channels, texts) { #expect(file.log.payloads(of: channel) == texts) }
     }
 
-    @Test("a disk that fails then closes the log; what was acknowledged comes from the journal")
-    func fails() throws {
+    @Test("the disk takes one lot while the next is made: each is waited for before the next is begun")
+    func overlap() throws {
+        let file = try FileLog()
+        let calls = Mutex<[SimulatedFileSystem.Call]>([])
+        file.disk.onCall { call, path in
+            if [.beginWriteBack, .awaitWriteBack].contains(call), path.hasSuffix(".seg") {
+                calls.withLock { $0.append(call) }
+            }
+            return nil
+        }
+        let large = try file.log.createChannel(named: bytes("large"), limits: ChannelLimits())
+        _ = try fill(file, large, 0..<900)
+        #expect(
+            calls.withLock { $0 }
+                == [.beginWriteBack, .awaitWriteBack, .beginWriteBack, .awaitWriteBack, .beginWriteBack])
+        // A file that is closed could not say any more that the disk did not take the last one.
+        file.checkpoint()
+        #expect(calls.withLock { $0.suffix(1) } == [.awaitWriteBack])
+    }
+
+    @Test(
+        "a disk that fails then closes the log; what was acknowledged comes from the journal",
+        arguments: [SimulatedFileSystem.Call.beginWriteBack, .awaitWriteBack])
+    func fails(_ failing: SimulatedFileSystem.Call) throws {
         let file = try FileLog()
         let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
         let first = try fill(file, channel, 0..<10)
-        file.disk.onCall { call, _ in call == .writeBack ? 28 : nil }
+        file.disk.onCall { call, path in call == failing && path.hasSuffix(".seg") ? 28 : nil }
         let second = try fill(file, channel, 10..<600)
         file.settle()
         let reason = try #require(file.log.closedReason)
-        #expect(reason.contains("writeBack"), "\(reason)")
+        #expect(reason.contains(failing.rawValue), "\(reason)")
         file.disk.onCall(nil)
         try file.reopen(after: .dropAll)
         let found = file.log.payloads(of: channel)

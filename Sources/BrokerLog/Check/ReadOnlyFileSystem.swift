@@ -61,7 +61,8 @@ final class ReadOnlyFileSystem: FileSystem {
 
     // Nothing was written, so that nothing waits to be synced.
     func sync(_ file: OpenFile) throws(FileError) {}
-    func writeBack(_ file: OpenFile, at offset: Int, count: Int) throws(FileError) {}
+    func beginWriteBack(_ file: OpenFile, at offset: Int, count: Int) throws(FileError) {}
+    func awaitWriteBack(_ file: OpenFile, at offset: Int, count: Int) throws(FileError) {}
     func syncDirectory(_ path: String) throws(FileError) {}
     func syncAll(_ path: String, by file: OpenFile) throws(FileError) {}
 

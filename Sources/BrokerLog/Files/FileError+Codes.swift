@@ -8,7 +8,7 @@ extension FileError {
     var mayPass: Bool {
         if [
             "fdatasync", "fsync", "syncfs", "sync_file_range", "sync", "syncDirectory", "syncAll",
-            "writeBack",
+            "beginWriteBack", "awaitWriteBack",
         ]
         .contains(call) {
             return false

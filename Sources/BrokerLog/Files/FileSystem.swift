@@ -47,9 +47,11 @@ public protocol FileSystem: AnyObject, Sendable {
     func truncate(_ file: OpenFile, to size: Int) throws(FileError)
     /// `fdatasync`: the content, and the length, are on disk when it returns.
     func sync(_ file: OpenFile) throws(FileError)
-    /// `sync_file_range`: hands `count` bytes at `offset` to the disk, and waits until it has them, so that a later sync
-    /// has little left to do. Promises nothing: what has to survive a crash is synced.
-    func writeBack(_ file: OpenFile, at offset: Int, count: Int) throws(FileError)
+    /// `sync_file_range`: begins to hand `count` bytes at `offset` to the disk, so that a later sync has little left to do.
+    /// Promises nothing: what has to survive a crash is synced.
+    func beginWriteBack(_ file: OpenFile, at offset: Int, count: Int) throws(FileError)
+    /// `sync_file_range`: waits until the disk has what was begun of `count` bytes at `offset`. Promises nothing either.
+    func awaitWriteBack(_ file: OpenFile, at offset: Int, count: Int) throws(FileError)
     /// Forgets pages of the file that are not waiting to be written, so that reads see the disk.
     func dropCache(_ file: OpenFile)
     /// Takes the exclusive lock of a file; false when another process has it.

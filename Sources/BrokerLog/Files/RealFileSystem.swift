@@ -65,8 +65,16 @@ public final class RealFileSystem: FileSystem {
         if fdatasync(file.descriptor) != 0 { throw error("fdatasync", file) }
     }
 
-    public func writeBack(_ file: OpenFile, at offset: Int, count: Int) throws(FileError) {
-        if cbroker_write_back(file.descriptor, Int64(offset), Int64(count)) == 0 { return }
+    public func beginWriteBack(_ file: OpenFile, at offset: Int, count: Int) throws(FileError) {
+        try checkWriteBack(cbroker_begin_write_back(file.descriptor, Int64(offset), Int64(count)), file)
+    }
+
+    public func awaitWriteBack(_ file: OpenFile, at offset: Int, count: Int) throws(FileError) {
+        try checkWriteBack(cbroker_await_write_back(file.descriptor, Int64(offset), Int64(count)), file)
+    }
+
+    private func checkWriteBack(_ result: Int32, _ file: OpenFile) throws(FileError) {
+        if result == 0 { return }
         // A kernel that cannot do that writes when it syncs.
         if errno == ENOSYS { return }
         throw error("sync_file_range", file)

@@ -120,8 +120,12 @@ extension SimulatedFileSystem {
     }
 
     /// Whether it was done or not, chance decides over every sector that is not synced.
-    package func writeBack(_ file: OpenFile, at offset: Int, count: Int) throws(FileError) {
-        try onFile(.writeBack, file) { _, _, _ throws(FileError) in }
+    package func beginWriteBack(_ file: OpenFile, at offset: Int, count: Int) throws(FileError) {
+        try onFile(.beginWriteBack, file) { _, _, _ throws(FileError) in }
+    }
+
+    package func awaitWriteBack(_ file: OpenFile, at offset: Int, count: Int) throws(FileError) {
+        try onFile(.awaitWriteBack, file) { _, _, _ throws(FileError) in }
     }
 
     package func dropCache(_ file: OpenFile) {

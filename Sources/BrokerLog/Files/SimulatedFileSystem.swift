@@ -15,7 +15,7 @@ package final class SimulatedFileSystem: FileSystem {
     /// The calls, as `onCall` sees them.
     package enum Call: String, Sendable, CaseIterable {
         case open, size, read, write, truncate, sync, lock, rename, remove, makeDirectory, removeDirectory
-        case list, syncDirectory, syncAll, writeBack
+        case list, syncDirectory, syncAll, beginWriteBack, awaitWriteBack
     }
 
     /// What a crash does with what was not synced.

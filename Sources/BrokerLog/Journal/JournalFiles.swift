@@ -225,7 +225,8 @@ final class JournalFiles: @unchecked Sendable {
                         file, UnsafeRawBufferPointer(rebasing: buffer[0..<count]), at: offset)
                 }
                 // Not all with the sync below: syncs of the file in use would wait for as long as that takes.
-                try fileSystem.writeBack(file, at: offset, count: count)
+                try fileSystem.beginWriteBack(file, at: offset, count: count)
+                try fileSystem.awaitWriteBack(file, at: offset, count: count)
                 offset += count
             }
             try fileSystem.sync(file)

@@ -42,6 +42,8 @@ final class SegmentStore {
     private static let mostOpen = 64
     /// What was written and is not handed to the disk yet; neighbours in a file are one piece.
     private var pieces: [(file: OpenFile, range: Range<Int>)] = []
+    /// What the disk is taking meanwhile.
+    private var handed: [(file: OpenFile, range: Range<Int>)] = []
     /// Blocks of so many bytes go to the disk soon: a checkpoint's sync that finds all since the one before to write
     /// keeps publishers waiting for as long as that takes.
     private var writeBackBytes: Int { min(16 << 10, segmentBytes / 16) }
@@ -126,6 +128,7 @@ final class SegmentStore {
     ///
     /// - Throws: that one is missing.
     func findWritten() throws(FileError) {
+        try awaitHanded()
         for (id, channel) in channels {
             guard let active = channel.active, !isCovered(active) else { continue }
             closeFile(id)
@@ -201,16 +204,30 @@ final class SegmentStore {
             pieces.append((file, range))
         }
         guard pieces.reduce(0, { $0 + $1.range.count }) >= piecesBytes else { return }
+        // The disk takes one lot while the next is made.
+        try awaitHanded()
         let full = pieces
         pieces = []
         for piece in full {
-            try fileSystem.writeBack(piece.file, at: piece.range.lowerBound, count: piece.range.count)
+            try fileSystem.beginWriteBack(piece.file, at: piece.range.lowerBound, count: piece.range.count)
+        }
+        handed = full
+    }
+
+    /// Waits until the disk has what was handed to it: a write of it that failed is told by the file that it was written by, and
+    /// not by one that is closed.
+    func awaitHanded() throws(FileError) {
+        let before = handed
+        handed = []
+        for piece in before {
+            try fileSystem.awaitWriteBack(piece.file, at: piece.range.lowerBound, count: piece.range.count)
         }
     }
 
     /// Closes a file; what of it was not handed to the disk is left to the next checkpoint's sync.
     func close(_ file: OpenFile) {
         pieces.removeAll { $0.file == file }
+        handed.removeAll { $0.file == file }
         fileSystem.close(file)
     }
 
@@ -258,6 +275,7 @@ final class SegmentStore {
         }
         let footer = SegmentFile.footer(active.blocks, offset: active.size, channel: id, first: active.first)
         try write(footer, to: file, at: Int(active.size))
+        try awaitHanded()
         closeFile(id)
         if !isCovered(active) { sealedSince.append((id, active.first)) }
         channels[id]?.sealed.append(Sealed(active, size: active.size + UInt64(footer.count)))
@@ -265,6 +283,7 @@ final class SegmentStore {
     }
 
     private func create(_ id: UInt32, _ first: UInt64) throws(FileError) {
+        try makeRoom()
         do throws(FileError) {
             try fileSystem.makeDirectory("\(directory)/\(id)")
         } catch {
@@ -282,14 +301,21 @@ final class SegmentStore {
 
     private func activeFile(_ id: UInt32, _ first: UInt64) throws(FileError) -> OpenFile {
         if let file = open[id] { return file }
+        try makeRoom()
         let file = try fileSystem.open(SegmentFile.path(directory, id, first), .write)
         keep(file, id)
         return file
     }
 
+    /// Closes the file that was opened first when there are many.
+    private func makeRoom() throws(FileError) {
+        guard openOrder.count >= Self.mostOpen else { return }
+        try awaitHanded()
+        closeFile(openOrder[0])
+    }
+
     private func keep(_ file: OpenFile, _ id: UInt32) {
         closeFile(id)
-        if openOrder.count >= Self.mostOpen { closeFile(openOrder[0]) }
         open[id] = file
         openOrder.append(id)
     }

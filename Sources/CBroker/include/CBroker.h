@@ -13,8 +13,11 @@ uint32_t cbroker_crc32c(uint32_t crc, const void *bytes, size_t length);
 int cbroker_syncfs(int descriptor);
 
 /* sync_file_range(2), which is no promise that anything survives: begins to write the dirty pages of `length` bytes at
- * `offset`, and waits until they are with the disk. 0, or -1 with errno. */
-int cbroker_write_back(int descriptor, int64_t offset, int64_t length);
+ * `offset`. 0, or -1 with errno. */
+int cbroker_begin_write_back(int descriptor, int64_t offset, int64_t length);
+
+/* sync_file_range(2): waits until the disk has what was begun of `length` bytes at `offset`. 0, or -1 with errno. */
+int cbroker_await_write_back(int descriptor, int64_t offset, int64_t length);
 
 /* The magic number of the file system that `path` lies on (statfs(2)), 0 if it cannot be told. */
 uint32_t cbroker_volume_magic(const char *path);
