@@ -154,7 +154,7 @@ extension Log {
     ) {
         let files = JournalFiles(
             fileSystem: fileSystem, directory: directory.journal,
-            journalSizeBytes: configuration.journalSizeBytes,
+            journalSizeBytes: configuration.journalSizeBytes, writesDirect: configuration.sync == .always,
             used: journal.used, free: journal.free, damaged: counters.damage)
         let writer = JournalWriter(
             fileSystem: fileSystem, files: files, storeID: directory.storeID, place: journal.place,

@@ -6,6 +6,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+const int cbroker_o_direct = O_DIRECT;
+
 int cbroker_syncfs(int descriptor) { return syncfs(descriptor); }
 
 int cbroker_begin_write_back(int descriptor, int64_t offset, int64_t length) {

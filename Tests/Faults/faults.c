@@ -69,6 +69,8 @@ ssize_t pread(int file, void *data, size_t count, off_t offset) {
 
 ssize_t pwrite(int file, const void *data, size_t count, off_t offset) {
     size_t most = shortened(count);
+    // As the kernel: of what goes past the page cache whole sectors are written.
+    if (most > 0 && most < count && (fcntl(file, F_GETFL) & O_DIRECT)) most = most < 512 ? 512 : most / 512 * 512;
     return most == 0 && count > 0 ? -1 : real_pwrite(file, data, most, offset);
 }
 

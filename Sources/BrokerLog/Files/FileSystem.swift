@@ -13,6 +13,9 @@ public enum OpenMode: Sendable {
     case read
     /// For reading and writing; it must exist.
     case write
+    /// The same, and where file system and disk can, what is written goes to the disk without a copy in the page cache. Memory
+    /// begins at a multiple of 4096, and offset and count are multiples of 512. It is synced like any other.
+    case writeDirect
     /// For reading and writing; it is made empty, and created if absent.
     case create
     /// For reading and writing; created if absent, content kept.

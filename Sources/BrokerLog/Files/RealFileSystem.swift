@@ -11,10 +11,13 @@ public final class RealFileSystem: FileSystem {
             switch mode {
             case .read: O_RDONLY
             case .write: O_RDWR
+            case .writeDirect: O_RDWR | cbroker_o_direct
             case .create: O_RDWR | O_CREAT | O_TRUNC
             case .writeOrCreate: O_RDWR | O_CREAT
             }
         let descriptor = unsafe Glibc.open(path, flags | O_CLOEXEC, 0o640)
+        // A file system without direct I/O, or another reason, which is the same without.
+        if descriptor < 0, mode == .writeDirect { return try open(path, .write) }
         if descriptor < 0 { throw FileError(call: "open", path: path, code: errno) }
         return OpenFile(descriptor: descriptor)
     }
@@ -49,11 +52,19 @@ public final class RealFileSystem: FileSystem {
             let count = unsafe pwrite(file.descriptor, base + done, bytes.count - done, off_t(offset + done))
             if count < 0 {
                 if errno == EINTR { continue }
+                if errno == EINVAL, leaveDirect(file) { continue }
                 throw error("pwrite", file)
             }
             // A short count says that the disk filled up; the next call says which way.
             done += count
         }
+    }
+
+    /// Lets writes of a file go through the page cache, whose memory or place no direct write may have; false if they did.
+    private func leaveDirect(_ file: OpenFile) -> Bool {
+        let flags = fcntl(file.descriptor, F_GETFL)
+        guard flags >= 0, flags & cbroker_o_direct != 0 else { return false }
+        return fcntl(file.descriptor, F_SETFL, flags & ~cbroker_o_direct) == 0
     }
 
     public func truncate(_ file: OpenFile, to size: Int) throws(FileError) {

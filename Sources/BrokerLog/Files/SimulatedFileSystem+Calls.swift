@@ -10,7 +10,9 @@ extension SimulatedFileSystem {
                 throw FileError(call: "open", path: path, code: EISDIR)
             }
             if node == nil {
-                if mode == .read || mode == .write { throw FileError(call: "open", path: path, code: ENOENT) }
+                if [.read, .write, .writeDirect].contains(mode) {
+                    throw FileError(call: "open", path: path, code: ENOENT)
+                }
                 let created = state.newNode()
                 state.nodes[created] = Node()
                 state.change(directory, [(name, created)])
@@ -21,6 +23,7 @@ extension SimulatedFileSystem {
             let descriptor = state.nextDescriptor
             state.nextDescriptor += 1
             state.descriptors[descriptor] = (node, path, mode != .read)
+            if mode == .writeDirect { state.direct.insert(descriptor) }
             return OpenFile(descriptor: descriptor)
         }
     }
@@ -64,6 +67,13 @@ extension SimulatedFileSystem {
         nonisolated(unsafe) let source = unsafe bytes
         do {
             try onFile(.write, file) { state, node, path throws(FileError) in
+                // Descriptors are not used again. A real file system would go on through the page cache, unnoticed.
+                precondition(
+                    unsafe !state.direct.contains(file.descriptor)
+                        || offset % Self.sector == 0 && source.count % Self.sector == 0
+                            && Int(bitPattern: source.baseAddress) % 4096 == 0,
+                    "a file that is written directly is written in whole sectors, from memory that begins at a page"
+                )
                 // A page that is written anew can be read again: the disk puts it elsewhere.
                 if let range = state.unreadable[path], offset <= range.lowerBound,
                     unsafe offset + source.count >= range.upperBound

@@ -49,6 +49,8 @@ package final class SimulatedFileSystem: FileSystem {
         var nodes: [Int: Node] = [:]
         var directories: [Int: Directory] = [0: Directory()]
         var descriptors: [Int32: (node: Int, path: String, canWrite: Bool)] = [:]
+        /// Descriptors of files that were opened to be written directly.
+        var direct: Set<Int32> = []
         var nextNode = 1
         var nextDescriptor: Int32 = 3
         var capacity = Int.max

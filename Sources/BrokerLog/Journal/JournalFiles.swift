@@ -24,6 +24,8 @@ final class JournalFiles: @unchecked Sendable {
     private let fullSize: Int
     private var nextSize: Int
     private var nextNumber: UInt64
+    /// How files are opened that frames go to.
+    private let mode: OpenMode
     private let monitor = Monitor()
     private var used: [Entry]
     private var ready: [Taken] = []
@@ -37,14 +39,17 @@ final class JournalFiles: @unchecked Sendable {
     private var damaged: Set<UInt64>
 
     /// - Parameters:
+    ///   - writesDirect: whether frames go past the page cache: where each is synced at once.
     ///   - used: files that recovery may need, oldest first.
     ///   - free: other files of the journal, which may be recycled.
     ///   - damaged: what is known to be damaged, of which files named here are kept: under the name with `.damaged`
     ///     behind it, when they would be recycled.
     init(
-        fileSystem: any FileSystem, directory: String, journalSizeBytes: Int, used: [Entry], free: [Entry],
-        damaged: [Damage] = []
+        fileSystem: any FileSystem, directory: String, journalSizeBytes: Int, writesDirect: Bool,
+        used: [Entry],
+        free: [Entry], damaged: [Damage] = []
     ) {
+        mode = writesDirect ? .writeDirect : .write
         self.damaged = Set(
             damaged.compactMap { damage in
                 let parts = damage.file.split(separator: "/")
@@ -201,7 +206,8 @@ final class JournalFiles: @unchecked Sendable {
                 try fileSystem.rename(path(old.number), to: path(number))
                 step = .recycle(Entry(number: number, size: old.size), as: number)
                 try fileSystem.syncDirectory(directory)
-                return Taken(number: number, file: try fileSystem.open(path(number), .write), size: old.size)
+                return Taken(
+                    number: number, file: try fileSystem.open(path(number), mode), size: old.size)
             case .create(let number, let size):
                 return Taken(number: number, file: try create(number, size), size: size)
             }
@@ -240,7 +246,11 @@ final class JournalFiles: @unchecked Sendable {
             }
             throw error
         }
-        return file
+        // Of the zeros nobody reads any.
+        fileSystem.dropCache(file)
+        guard mode == .writeDirect, let direct = try? fileSystem.open(path(number), mode) else { return file }
+        fileSystem.close(file)
+        return direct
     }
 
     /// Path of a file.

@@ -32,6 +32,10 @@ final class JournalWriter {
     private(set) var bytesWritten: UInt64 = 0
     private(set) var syncs: UInt64 = 0
 
+    /// A page of memory that begins where one does, for what is not a chunk; allocated for the life of the writer.
+    private let page = UnsafeMutableRawBufferPointer.allocate(
+        byteCount: JournalFileHeader.pageSize, alignment: JournalFileHeader.pageSize)
+
     /// The file that recovery ended in, if the mark that another follows may be written there.
     private var recovered: JournalFiles.Entry?
 
@@ -52,6 +56,8 @@ final class JournalWriter {
         self.generation = generation
         self.synced = synced
     }
+
+    deinit { unsafe page.deallocate() }
 
     /// Whether the current file is half used, so that another should be ready.
     var isHalfUsed: Bool { current.map { Int(place.offset) * 2 >= $0.size } ?? false }
@@ -111,9 +117,7 @@ final class JournalWriter {
         var mark = template
         mark.knownSynced = synced
         do throws(FileError) {
-            try unsafe mark.sector().span.withUnsafeBytes { bytes throws(FileError) in
-                try unsafe fileSystem.write(file.file, bytes, at: offset)
-            }
+            try writePage(mark.sector(), to: file.file, at: offset)
             try fileSystem.sync(file.file)
         } catch {
             throw .failed("\(error)")
@@ -162,11 +166,15 @@ final class JournalWriter {
             storeID: storeID, number: next.number, generation: generation, previousPosition: place.position,
             previousChecksum: place.checksum)
         do throws(FileError) {
-            try unsafe header.page().span.withUnsafeBytes { page throws(FileError) in
-                try unsafe fileSystem.write(next.file, page, at: 0)
-            }
+            try writePage(header.page(), to: next.file, at: 0)
         } catch {
             throw .failed("\(error)")
         }
+    }
+
+    /// Writes at most a page, from memory that may go to the disk directly.
+    private func writePage(_ bytes: [UInt8], to file: OpenFile, at offset: Int) throws(FileError) {
+        unsafe page.copyBytes(from: bytes)
+        try unsafe fileSystem.write(file, UnsafeRawBufferPointer(rebasing: page[0..<bytes.count]), at: offset)
     }
 }

@@ -9,6 +9,9 @@
  * (0 at the start). SSE4.2 or ARMv8 instructions where the processor has them, else a table. */
 uint32_t cbroker_crc32c(uint32_t crc, const void *bytes, size_t length);
 
+/* O_DIRECT of open(2), which Glibc's Swift module does not show. */
+extern const int cbroker_o_direct;
+
 /* syncfs(2), which Glibc's Swift module does not show: 0, or -1 with errno. */
 int cbroker_syncfs(int descriptor);
 
