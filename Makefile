@@ -91,9 +91,8 @@ bench: $(STAMPS)/build-packages $(STAMPS)/venv ## Ratios against nats-server 2.1
 	@$(VENV)/bin/python Benchmarks/run.py --broker .build/release/broker \
 	  --rounds $(ROUNDS) $(if $(SCENARIO),--scenario $(SCENARIO)) $(BENCH_ARGS)
 
-bench-services: $(STAMPS)/build-packages $(STAMPS)/venv-services ## Requests against the same SQL by pgbench, event lag, memory.
+bench-services: release $(STAMPS)/venv-services ## Requests against the same SQL by pgbench, event lag, memory.
 	@.ci/require wrk
-	@for product in broker migrate users projects; do swift build -c release --product $$product; done
 	@Benchmarks/Services/run $(BENCH_ARGS)
 
 sanitize: $(STAMPS)/build-packages ## Unit tests, fuzzers and simulation under the address and thread sanitizers.
