@@ -46,8 +46,7 @@ final class JournalFiles: @unchecked Sendable {
     ///     behind it, when they would be recycled.
     init(
         fileSystem: any FileSystem, directory: String, journalSizeBytes: Int, writesDirect: Bool,
-        used: [Entry],
-        free: [Entry], damaged: [Damage] = []
+        used: [Entry], free: [Entry], damaged: [Damage] = []
     ) {
         mode = writesDirect ? .writeDirect : .write
         self.damaged = Set(
@@ -246,9 +245,9 @@ final class JournalFiles: @unchecked Sendable {
             }
             throw error
         }
-        // Of the zeros nobody reads any.
-        fileSystem.dropCache(file)
         guard mode == .writeDirect, let direct = try? fileSystem.open(path(number), mode) else { return file }
+        // The zeros would stay in memory until frames are written over them, each of which would have to see to that.
+        fileSystem.dropCache(file)
         fileSystem.close(file)
         return direct
     }
