@@ -14,16 +14,19 @@ extension Log {
     func sendPending() {
         guard let disk, disk.hasWritten else { return }
         if !disk.recoveredSegments.isEmpty { dropRecovered(disk) }
-        var sent = 0
-        while sent < disk.pending.count, disk.pending[sent].needs <= durable.rawValue {
-            switch disk.pending[sent] {
-            case .block(let channel, let storage, let summary):
-                disk.background.add(.write(channel: channel.rawValue, storage, summary))
-            case .checkpoint(let request): disk.background.add(.checkpoint(request))
-            }
-            sent += 1
+        let ready = disk.pending.prefix { $0.needs <= durable.rawValue }
+        if !ready.isEmpty {
+            // All at once: what lies behind one another goes to the disk in one write.
+            disk.background.add(
+                ready.map { pending in
+                    switch pending {
+                    case .block(let channel, let storage, let summary):
+                        .write(channel: channel.rawValue, storage, summary)
+                    case .checkpoint(let request): .checkpoint(request)
+                    }
+                })
+            disk.pending.removeFirst(ready.count)
         }
-        if sent > 0 { disk.pending.removeFirst(sent) }
         guard !disk.drops.isEmpty else { return }
         disk.drops.removeAll { drop in
             guard drop.needs <= disk.synced else { return false }
@@ -31,7 +34,7 @@ extension Log {
             case .drop(let channel, _), .delete(let channel): disk.readers.closeFiles(of: channel)
             case .write, .compact, .checkpoint: break
             }
-            disk.background.add(drop.job)
+            disk.background.add([drop.job])
             return true
         }
     }

@@ -4,9 +4,17 @@ import Testing
 
 @Suite("Blocks go to the disk before a checkpoint asks for it")
 struct WriteBackTests {
+    private func texts(_ range: Range<Int>) -> [String] {
+        range.map { "\($0) " + noise(1_000, seed: UInt64($0)) }
+    }
+
+    /// Each block is written before the next one is full.
     private func fill(_ file: FileLog, _ channel: ChannelID, _ range: Range<Int>) throws -> [String] {
-        let texts = range.map { "\($0) " + noise(1_000, seed: UInt64($0)) }
-        for text in texts { try file.log.append(text, to: channel) }
+        let texts = texts(range)
+        for (index, text) in texts.enumerated() {
+            try file.log.append(text, to: channel)
+            if index % 30 == 29 { file.settle() }
+        }
         file.settle()
         return texts
     }
@@ -79,8 +87,8 @@ struct WriteBackTests {
         let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
         let first = try fill(file, channel, 0..<10)
         file.disk.onCall { call, path in call == failing && path.hasSuffix(".seg") ? 28 : nil }
-        let second = try fill(file, channel, 10..<600)
-        file.settle()
+        #expect(throws: AppendRefused.self) { try fill(file, channel, 10..<600) }
+        let second = texts(10..<600)
         let reason = try #require(file.log.closedReason)
         #expect(reason.contains(failing.rawValue), "\(reason)")
         file.disk.onCall(nil)

@@ -38,6 +38,8 @@ final class SegmentStore {
     private let encoder = BlockEncoder()
     /// Open files by channel, and the order in which to close them.
     private var open: [UInt32: OpenFile] = [:]
+    /// The same files for writes past the page cache, where there was one.
+    private var openDirect: [UInt32: OpenFile] = [:]
     private var openOrder: [UInt32] = []
     private static let mostOpen = 64
     /// What was written and is not handed to the disk yet; neighbours in a file are one piece.
@@ -147,19 +149,23 @@ final class SegmentStore {
         sealedSince = []
     }
 
-    /// Writes a block behind the channel's last one; not synced. When it throws, nothing counts of it.
+    /// The records of a block, and what there is to say of them.
+    typealias Block = (storage: BlockStorage, summary: BlockSummary)
+
+    /// Writes blocks behind the channel's last one, the first and as many of the others as the segment takes; not synced. When it
+    /// throws, nothing counts of them.
     func write(
-        _ storage: BlockStorage, _ summary: BlockSummary, channel id: UInt32, compresses: Bool
-    ) throws(FileError) -> BlockLocation {
+        _ blocks: [Block], channel id: UInt32, compresses: Bool
+    ) throws(FileError) -> [BlockLocation] {
+        guard let next = blocks.first?.summary.firstSequence else { return [] }
         if channels[id]?.isClean != true {
             try removeUnlisted(id, channels[id] ?? Channel())
             channels[id, default: Channel()].isClean = true
         }
         if channels[id]?.active == nil {
-            try create(id, summary.firstSequence)
+            try create(id, next)
             channels[id]?.active = Active(
-                first: summary.firstSequence, size: UInt64(SegmentFile.headerSize), blocks: [],
-                needsCut: false)
+                first: next, size: UInt64(SegmentFile.headerSize), blocks: [], needsCut: false)
         }
         // The list of blocks is changed where it is: a copy of it would be made for every block.
         guard let first = channels[id]?.active?.first, let offset = channels[id]?.active?.size,
@@ -171,24 +177,35 @@ final class SegmentStore {
             channels[id]?.active?.needsCut = false
         }
         encoder.removeAll()
-        let size = encoder.add(
-            storage, summary, channel: id, segment: first, storeMark: UInt32(truncatingIfNeeded: storeID),
-            compresses: compresses, alignment: SegmentFile.alignment)
-        try unsafe write(UnsafeRawBufferPointer(start: encoder.base, count: size), to: file, at: offset)
-        let location = BlockLocation(segment: first, offset: offset, size: UInt32(size))
-        channels[id]?.active?.blocks.append(
-            SegmentFile.Block(summary: summary, offset: offset, size: UInt32(size)))
-        channels[id]?.active?.size += UInt64(size)
-        bytesWritten += UInt64(size)
-        if Int(offset) + size >= segmentBytes {
+        var made: [SegmentFile.Block] = []
+        for (storage, summary) in blocks {
+            let place = offset + UInt64(encoder.count)
+            if !made.isEmpty, Int(place) >= segmentBytes { break }
+            let size = encoder.add(
+                storage, summary, channel: id, segment: first,
+                storeMark: UInt32(truncatingIfNeeded: storeID), compresses: compresses,
+                alignment: SegmentFile.alignment)
+            made.append(SegmentFile.Block(summary: summary, offset: place, size: UInt32(size)))
+        }
+        let bytes = unsafe UnsafeRawBufferPointer(start: encoder.base, count: encoder.count)
+        if made.count > 1 {
+            // A block by itself is not worth the wait for the disk.
+            try unsafe fileSystem.write(directFile(id, first), bytes, at: Int(offset))
+        } else {
+            try unsafe write(bytes, to: file, at: offset)
+        }
+        channels[id]?.active?.blocks.append(contentsOf: made)
+        channels[id]?.active?.size += UInt64(bytes.count)
+        bytesWritten += UInt64(bytes.count)
+        if Int(offset) + bytes.count >= segmentBytes {
             do throws(FileError) {
                 try seal(id)
             } catch {
-                // The block is written; on a full disk the segment is sealed behind a later one.
+                // The blocks are written; on a full disk the segment is sealed behind a later one.
                 guard error.mayPass else { throw error }
             }
         }
-        return location
+        return made.map { BlockLocation(segment: first, offset: $0.offset, size: $0.size) }
     }
 
     /// Writes a block; not synced.
@@ -261,8 +278,7 @@ final class SegmentStore {
 
     /// Closes every file.
     func close() {
-        for file in open.values { close(file) }
-        open = [:]
+        for id in openOrder { closeFile(id) }
         openOrder = []
     }
 
@@ -314,6 +330,13 @@ final class SegmentStore {
         closeFile(openOrder[0])
     }
 
+    private func directFile(_ id: UInt32, _ first: UInt64) throws(FileError) -> OpenFile {
+        if let file = openDirect[id] { return file }
+        let file = try fileSystem.open(SegmentFile.path(directory, id, first), .writeDirect)
+        openDirect[id] = file
+        return file
+    }
+
     private func keep(_ file: OpenFile, _ id: UInt32) {
         closeFile(id)
         open[id] = file
@@ -321,6 +344,7 @@ final class SegmentStore {
     }
 
     private func closeFile(_ id: UInt32) {
+        if let file = openDirect.removeValue(forKey: id) { fileSystem.close(file) }
         guard let file = open.removeValue(forKey: id) else { return }
         close(file)
         openOrder.removeAll { $0 == id }

@@ -13,6 +13,9 @@ enum UUIDPacking {
     static let textLength = 36
     private static let dash = UInt8(ascii: "-")
 
+    /// Records that have no UUID in so many bytes have too few.
+    private static let lookedBytes = 4_096
+
     /// Gaps are 16 bits.
     static let largestInput = 65_535
 
@@ -80,6 +83,7 @@ enum UUIDPacking {
         // The first dash is the ninth byte, and 28 follow from it on.
         var at = 8
         while at + 28 <= count {
+            if places.isEmpty, at > lookedBytes { return }
             guard let found = unsafe memchr(source + at, Int32(dash), count - 27 - at) else { return }
             let place = unsafe UnsafeRawPointer(found) - source - 8
             if place >= from, unsafe isIdentity(source + place) {

@@ -71,11 +71,11 @@ final class Background: @unchecked Sendable {
 
     // MARK: For the loop and the committer
 
-    /// Adds a job at the end.
-    func add(_ job: Job) {
+    /// Adds jobs at the end.
+    func add(_ jobs: [Job]) {
         monitor.locked {
-            if case .write(_, _, let summary) = job { queuedBytes += Int(summary.rawSize) }
-            queue.append(job)
+            for case .write(_, _, let summary) in jobs { queuedBytes += Int(summary.rawSize) }
+            queue.append(contentsOf: jobs)
             monitor.signal()
         }
     }
@@ -157,23 +157,36 @@ final class Background: @unchecked Sendable {
             prepare(wanted)
             return true
         }
-        let (next, isBehind) = monitor.locked { () -> (Job?, Bool) in
-            guard canWork else { return (nil, false) }
+        let (next, lot, isBehind) = monitor.locked { () -> (Job?, [SegmentStore.Block], Bool) in
+            guard canWork else { return (nil, [], false) }
             isWorking = true
-            return (queue[head], queuedBytes > Self.behindBytes)
+            return (queue[head], blocksAtHead(), queuedBytes > Self.behindBytes)
         }
         guard let job = next else { return false }
-        var result: Result?
+        var done: [Result] = []
         var failure: FileError?
-        do throws(FileError) { result = try perform(job, isBehind) } catch { failure = error }
+        do throws(FileError) { done = try perform(job, lot, isBehind) } catch { failure = error }
         // The space kept back is for what makes a checkpoint or gives space, and for what stands before it.
         if let full = failure, full.isNoSpace, full.mayPass, leadsToSpace(), space.release() {
             failure = nil
-            do throws(FileError) { result = try perform(job, isBehind) } catch { failure = error }
+            do throws(FileError) { done = try perform(job, lot, isBehind) } catch { failure = error }
         }
-        finishJob(job, result, failure)
-        if result != nil || failure != nil { wake() }
+        finishJob(job, done, failure)
+        if !done.isEmpty || failure != nil { wake() }
         return true
+    }
+
+    /// What one write may take: blocks of one channel that wait one behind the other.
+    private func blocksAtHead() -> [SegmentStore.Block] {
+        var blocks: [SegmentStore.Block] = []
+        var bytes = 0
+        guard case .write(let channel, _, _) = queue[head] else { return [] }
+        for job in queue[head...] {
+            guard case .write(channel, let storage, let summary) = job, bytes < Self.lotBytes else { break }
+            blocks.append((storage, summary))
+            bytes += Int(summary.rawSize)
+        }
+        return blocks
     }
 
     private func prepare(_ count: Int) {
@@ -200,21 +213,25 @@ final class Background: @unchecked Sendable {
         }
     }
 
-    private func perform(_ job: Job, _ isBehind: Bool) throws(FileError) -> Result? {
+    /// Does a job, or as many writes of `lot`, of which it is the first, as the segment takes.
+    private func perform(
+        _ job: Job, _ lot: [SegmentStore.Block], _ isBehind: Bool
+    ) throws(FileError) -> [Result] {
         switch job {
-        case .write(let channel, let storage, let summary):
+        case .write(let channel, _, _):
             if let segment = try segments.leaveMissing(channel) {
                 monitor.locked { results.append(.lost(channel: channel, segment: segment)) }
             }
             // Where lz4 cannot keep up with publishers, blocks are stored as they are.
-            let location = try segments.write(storage, summary, channel: channel, compresses: !isBehind)
-            return .written(channel: channel, summary, location)
+            let locations = try segments.write(lot, channel: channel, compresses: !isBehind)
+            return zip(lot, locations).map { .written(channel: channel, $0.summary, $1) }
         case .drop(let channel, let first):
             try segments.drop(channel: channel, below: first)
         case .delete(let channel):
             try segments.delete(channel: channel)
         case .compact(let channel, let first, let dead):
-            return try segments.compact(channel: channel, below: first, dead: dead).map { .moved($0) }
+            let moved = try segments.compact(channel: channel, below: first, dead: dead)
+            return moved.map { [.moved($0)] } ?? []
         case .checkpoint(let request):
             try segments.findWritten()
             if let unneeded = try checkpoints.write(request, segments: segments) {
@@ -222,17 +239,17 @@ final class Background: @unchecked Sendable {
             }
             try segments.noteCheckpoint(at: request.position)
             space.keep(min(spaceBytes, 2 * files.nextBytes))
-            return .checkpoint(position: request.position)
+            return [.checkpoint(position: request.position)]
         }
-        return nil
+        return []
     }
 
-    private func finishJob(_ job: Job, _ result: Result?, _ failure: FileError?) {
+    private func finishJob(_ job: Job, _ done: [Result], _ failure: FileError?) {
         var closes: String?
         monitor.locked {
             isWorking = false
             counters = (segments.bytesWritten, segments.count)
-            if let result { results.append(result) }
+            results.append(contentsOf: done)
             var isDone = true
             if let failure {
                 switch job {
@@ -251,7 +268,8 @@ final class Background: @unchecked Sendable {
                     isDone = false
                 }
             }
-            if isDone { removeHead() }
+            // Each block that was written was a job.
+            if isDone { for _ in 0..<max(done.count, 1) { removeHead() } }
             monitor.signal()
         }
         if let closes { close(closes) }
@@ -267,7 +285,11 @@ final class Background: @unchecked Sendable {
         }
     }
 
+    /// Blocks that wait, in bytes of records, from which on lz4 is what keeps them waiting.
     private static let behindBytes = 16 << 20
+    /// Bytes of records that one write takes. The slower the disk, the more blocks wait for the next write; while one is under
+    /// way, so are the journal's syncs.
+    private static let lotBytes = 1 << 20
     private var canWork: Bool {
         !hasFailed && (wantedFiles > 0 || (head < queue.count && fullReason == nil))
     }
