@@ -72,6 +72,35 @@ struct DirectWriteTests {
         try write([(0, 4_096, 512), (1, 1_000, 6_003), (0, 512, 8_192)])
     }
 
+    @Test(
+        "among writes through the page cache, with a reader that has the pages: what was written last is read"
+    )
+    func mixed() throws {
+        defer { unsafe memory.deallocate() }
+        var template = Array("/tmp/direct-write-XXXXXX".utf8CString)
+        let made = unsafe try #require(mkdtemp(&template))
+        let path = unsafe String(cString: made) + "/file"
+        defer {
+            unlink(path)
+            unsafe rmdir(made)
+        }
+        let file = try files.open(path, .create)
+        let (direct, reader) = (try files.open(path, .writeDirect), try files.open(path, .read))
+        var expected: [UInt8] = []
+        // As segments grow: behind what is there, also within a page.
+        for (index, count) in [512, 7_168, 8_192, 512, 3_072, 8_192, 4_608, 100].enumerated() {
+            let bytes = unsafe UnsafeRawBufferPointer(rebasing: memory[0..<count])
+            try unsafe files.write(index % 3 == 2 ? direct : file, bytes, at: expected.count)
+            unsafe expected.append(contentsOf: bytes)
+            var found = [UInt8](repeating: 1, count: expected.count)
+            let length = try unsafe found.withUnsafeMutableBytes {
+                try unsafe files.read(reader, into: $0, at: 0)
+            }
+            #expect(length == expected.count && found == expected, "after write \(index)")
+        }
+        for open in [file, direct, reader] { files.close(open) }
+    }
+
     @Test("a file that is not there is not made")
     func missing() {
         defer { unsafe memory.deallocate() }

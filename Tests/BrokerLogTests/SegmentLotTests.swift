@@ -19,13 +19,14 @@ struct SegmentLotTests {
         let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
         let calls = Mutex<[SimulatedFileSystem.Call]>([])
         file.disk.onCall { call, path in
-            if path.hasSuffix(".seg") { calls.withLock { $0.append(call) } }
+            if path.hasSuffix(".seg"), call == .open || call == .write { calls.withLock { $0.append(call) } }
             return nil
         }
         let first = try fill(file, channel, 0..<600)
         #expect(
             calls.withLock { $0 } == [.open, .write, .open, .write],
             "the file and its header; the same file for the blocks, and all of them")
+        #expect(file.disk.isOpenDirectly("/data/channels/1/00000000000000000001.seg"))
         let second = try fill(file, channel, 600..<1_200)
         #expect(calls.withLock { $0.count { $0 == .write } } == 3, "the file stays open")
         file.disk.onCall(nil)
@@ -72,6 +73,24 @@ struct SegmentLotTests {
         try file.reopen(after: .dropAll)
         #expect(file.log.payloads(of: channel) == first + second)
         #expect(file.log.statistics.damage == [])
+    }
+
+    @Test("where no descriptor is left for that, they go through the page cache and are handed to the disk")
+    func noDescriptor() throws {
+        let file = try FileLog()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        let first = try fill(file, channel, 0..<100)
+        let handed = Atomic(0)
+        file.disk.onCall { call, path in
+            if call == .beginWriteBack, path.hasSuffix(".seg") { handed.add(1, ordering: .relaxed) }
+            return call == .open && path.hasSuffix(".seg") ? 24 : nil
+        }
+        let second = try fill(file, channel, 100..<600)
+        #expect(file.log.closedReason == nil && handed.load(ordering: .relaxed) == 1)
+        file.disk.onCall(nil)
+        file.checkpoint()
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: channel) == first + second)
     }
 
     @Test("a disk that fails then closes the log; what was acknowledged comes from the journal")

@@ -79,6 +79,13 @@ package final class SimulatedFileSystem: FileSystem {
         set { state.withLock { $0.capacity = newValue } }
     }
 
+    /// Whether a file is open for writes past the page cache.
+    package func isOpenDirectly(_ path: String) -> Bool {
+        state.withLock { state in
+            state.descriptors.contains { $0.value.path == path && state.direct.contains($0.key) }
+        }
+    }
+
     /// An errno for `onCall`: the call fails without any effect, as every call does once the machine is off.
     package static let machineIsOff: Int32 = ESHUTDOWN
 

@@ -188,12 +188,10 @@ final class SegmentStore {
             made.append(SegmentFile.Block(summary: summary, offset: place, size: UInt32(size)))
         }
         let bytes = unsafe UnsafeRawBufferPointer(start: encoder.base, count: encoder.count)
-        if made.count > 1 {
-            // A block by itself is not worth the wait for the disk.
-            try unsafe fileSystem.write(directFile(id, first), bytes, at: Int(offset))
-        } else {
-            try unsafe write(bytes, to: file, at: offset)
-        }
+        // What is small, or by itself, is not worth a wait for the disk.
+        let isDirect = made.count > 1 && bytes.count >= writeBackBytes
+        try unsafe fileSystem.write(isDirect ? directFile(id, first) ?? file : file, bytes, at: Int(offset))
+        try noteWritten(file, Int(offset)..<Int(offset) + bytes.count)
         channels[id]?.active?.blocks.append(contentsOf: made)
         channels[id]?.active?.size += UInt64(bytes.count)
         bytesWritten += UInt64(bytes.count)
@@ -211,8 +209,13 @@ final class SegmentStore {
     /// Writes a block; not synced.
     func write(_ block: UnsafeRawBufferPointer, to file: OpenFile, at offset: UInt64) throws(FileError) {
         try unsafe fileSystem.write(file, block, at: Int(offset))
-        guard block.count >= writeBackBytes else { return }
-        let range = Int(offset)..<Int(offset) + block.count
+        try noteWritten(file, Int(offset)..<Int(offset) + block.count)
+    }
+
+    /// Has the disk take what was written, some of it at once. Of what went past the page cache there is nothing to take, unless
+    /// the file system or the disk did not let it.
+    private func noteWritten(_ file: OpenFile, _ range: Range<Int>) throws(FileError) {
+        guard range.count >= writeBackBytes else { return }
         if let last = pieces.indices.last, pieces[last].file == file,
             pieces[last].range.upperBound == range.lowerBound
         {
@@ -330,9 +333,10 @@ final class SegmentStore {
         closeFile(openOrder[0])
     }
 
-    private func directFile(_ id: UInt32, _ first: UInt64) throws(FileError) -> OpenFile {
+    /// The active segment's file for writes past the page cache; nil where it cannot be had, as where descriptors are few.
+    private func directFile(_ id: UInt32, _ first: UInt64) -> OpenFile? {
         if let file = openDirect[id] { return file }
-        let file = try fileSystem.open(SegmentFile.path(directory, id, first), .writeDirect)
+        let file = try? fileSystem.open(SegmentFile.path(directory, id, first), .writeDirect)
         openDirect[id] = file
         return file
     }

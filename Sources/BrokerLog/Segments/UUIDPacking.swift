@@ -13,7 +13,8 @@ enum UUIDPacking {
     static let textLength = 36
     private static let dash = UInt8(ascii: "-")
 
-    /// Records that have no UUID in so many bytes have too few.
+    /// Records whose first bytes, so many, hold no UUID are taken for such that have none: to look through all of them takes
+    /// as long as a third of what lz4 does.
     private static let lookedBytes = 4_096
 
     /// Gaps are 16 bits.
@@ -23,7 +24,7 @@ enum UUIDPacking {
     ///
     /// - Parameter target: has `count` bytes.
     /// - Returns: bytes written to `target`, fewer than `count`; nil where packing does not pay: there is less
-    ///   than a UUID for each 512 bytes.
+    ///   than a UUID for each 512 bytes, or none at the front.
     static func pack(
         _ source: UnsafeRawPointer, _ count: Int, into target: UnsafeMutableRawPointer,
         places: inout [Int32]

@@ -144,7 +144,7 @@ final class Background: @unchecked Sendable {
         try segments.mend(channel: channel, first: first, blocks: blocks)
     }
 
-    /// Does one job; false when there was none that could be done.
+    /// Does one job, or several writes at once; false when there was none that could be done.
     func step() -> Bool {
         // Journal files first: the committer will want them soon.
         let wanted = monitor.locked { () -> Int in
