@@ -39,6 +39,8 @@ struct ConvoyMember {
     let statement: KeptStatement
     /// Its parameters.
     let block: ParameterBlock
+    /// The form of its result.
+    let resultFormat: PostgresResultFormat
     /// Its first word is that of a read. What others do (`CALL`, `COMMIT`, `LISTEN`, `ANALYZE`) may be allowed in a
     /// transaction that only reads, and would be undone with it after their callers have their answers.
     let isRead: Bool
@@ -51,6 +53,7 @@ struct ConvoyMember {
     init(_ query: PostgresQuery) throws(PostgresError) {
         try refuseNUL(query.sql)
         isRead = Self.isRead(query.sql)
+        resultFormat = query.resultFormat
         statement = KeptStatement(sql: query.sql, types: query.parameters.map(\.typeOID))
         var block = ParameterBlock()
         _ = try block.append(query.parameters)

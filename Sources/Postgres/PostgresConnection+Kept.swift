@@ -52,10 +52,10 @@ extension PostgresConnection {
         guard let known else {
             let statement = try await prepare(query.sql, types: key.types)
             session.withLock { session.kept[key] = statement }
-            return try await self.query(statement, query.parameters, timeout: timeout)
+            return try await run(statement, for: query, timeout: timeout)
         }
         do {
-            return try await self.query(known, query.parameters, timeout: timeout)
+            return try await run(known, for: query, timeout: timeout)
         } catch var error as PostgresError where error.isOfOutdatedStatement {
             error.code = .statementOutdated
             throw error
@@ -63,11 +63,12 @@ extension PostgresConnection {
     }
 
     nonisolated(nonsending)
-        private func query(
-            _ statement: PostgresPreparedStatement, _ parameters: [PostgresParameter], timeout: Duration?
+        private func run(
+            _ statement: PostgresPreparedStatement, for query: PostgresQuery, timeout: Duration?
         ) async throws -> PostgresResult
     {
-        let results = try await pipelineOfOne(PostgresStatement(statement, parameters), timeout: timeout)
+        let results = try await pipelineOfOne(
+            PostgresStatement(statement, query.parameters, query.resultFormat), timeout: timeout)
         guard let result = results.last else {
             throw PostgresError(.connectionLost, "the server ended a statement without a result")
         }

@@ -181,7 +181,7 @@ extension PostgresConnection {
         -> PostgresResult
     {
         let request =
-            query.parameters.isEmpty
+            query.parameters.isEmpty && query.resultFormat == .text
             ? Operation.Request.simple(try Self.terminated(query.sql.utf8))
             : .statement(PostgresStatement(query))
         // What must be carried out is the end of something, a commit above all: it waits for the server's disk.

@@ -7,13 +7,15 @@
 /// try await connection.query("SELECT id FROM users WHERE name = \(name)")
 /// ```
 ///
-/// A query without parameters travels by the simple protocol and may hold several statements; the result is then
-/// that of the last one.
+/// A query without parameters, whose result is text, travels by the simple protocol and may hold several statements; the
+/// result is then that of the last one.
 public struct PostgresQuery: Sendable, Hashable {
     /// The text, with `$1`… where the parameters go.
     public var sql: String
     /// The parameters in their order.
     public var parameters: [PostgresParameter]
+    /// How the server writes the values of the result.
+    public var resultFormat = PostgresResultFormat.text
 
     /// A query whose text was put together by the program.
     ///
@@ -78,6 +80,15 @@ extension PostgresQuery: ExpressibleByStringInterpolation {
     }
 }
 
+/// The form of a result's values (PostgreSQL 15 documentation, 55.1.3): of all of its columns, as libpq asks for one.
+public enum PostgresResultFormat: Int32, Sendable, Hashable {
+    /// As `psql` shows them: what rows and cells read.
+    case text = 0
+    /// As the server's send functions write them, for `PostgresResult.forEachValue` alone: integers and times in big-endian
+    /// order, text as it is. The server has less work with arrays and times.
+    case binary = 1
+}
+
 /// A statement that the server has parsed and keeps under a name, for one connection.
 public struct PostgresPreparedStatement: Sendable, Hashable {
     /// The name on the server.
@@ -97,17 +108,29 @@ public struct PostgresStatement: Sendable {
 
     let text: Text
     let parameters: [PostgresParameter]
+    let resultFormat: PostgresResultFormat
+
+    init(
+        _ statement: PostgresPreparedStatement, _ parameters: [PostgresParameter],
+        _ resultFormat: PostgresResultFormat
+    ) {
+        text = .prepared(statement)
+        self.parameters = parameters
+        self.resultFormat = resultFormat
+    }
 
     /// A query as a statement of a pipeline; it holds one statement only.
     public init(_ query: PostgresQuery) {
         text = .sql(query.sql)
         parameters = query.parameters
+        resultFormat = query.resultFormat
     }
 
     /// A prepared statement with its parameters.
     public init(_ statement: PostgresPreparedStatement, _ parameters: [any PostgresEncodable] = []) {
         text = .prepared(statement)
         self.parameters = parameters.map(\.postgresParameter)
+        resultFormat = .text
     }
 }
 

@@ -58,11 +58,15 @@ extension ResultStorage {
         }
     }
 
+    var format: PostgresResultFormat { unsafe PQbinaryTuples(pointer) == 1 ? .binary : .text }
+
+    func typeOID(ofColumn column: Int) -> UInt32 { unsafe PQftype(pointer, Int32(column)) }
+
     func makeColumns() -> [PostgresColumn] {
         (0..<columnCount).map { index in
             PostgresColumn(
                 name: unsafe PQfname(pointer, Int32(index)).map { unsafe String(cString: $0) } ?? "",
-                typeOID: unsafe PQftype(pointer, Int32(index)))
+                typeOID: typeOID(ofColumn: index))
         }
     }
 
@@ -107,6 +111,9 @@ public struct PostgresResult: Sendable {
         columnCount = storage.columnCount
     }
 
+    /// The form of the values.
+    public var format: PostgresResultFormat { storage.format }
+
     /// The columns of the rows; their names are made at the first look.
     public var columns: [PostgresColumn] { storage.columns }
 
@@ -120,7 +127,13 @@ public struct PostgresResult: Sendable {
 }
 
 extension PostgresResult {
-    /// Calls `body` with each value, row by row: its column and its bytes in the text form of its type, valid during the call;
+    /// The object id of a column's type in `pg_type`, without a look at its name.
+    public func typeOID(ofColumn column: Int) -> UInt32 {
+        precondition((0..<columnCount).contains(column), "column \(column) of \(columnCount)")
+        return storage.typeOID(ofColumn: column)
+    }
+
+    /// Calls `body` with each value, row by row: its column and its bytes in the result's `format`, valid during the call;
     /// `nil` for NULL. For lists: without a `PostgresRow` and a `PostgresCell` in between.
     public func forEachValue(
         _ body: (_ row: Int, _ column: Int, _ bytes: UnsafeRawBufferPointer?) throws -> Void
@@ -155,8 +168,14 @@ public struct PostgresRow: Sendable {
 
     /// The cell in a column.
     ///
-    /// - Throws: `PostgresError` with the code `.decoding` when there is no such column.
+    /// - Throws: `PostgresError` with the code `.decoding` when there is no such column, or the result is in binary form.
     public func cell(_ index: Int) throws -> PostgresCell {
+        guard storage.format == .text else {
+            throw PostgresError(
+                .decoding,
+                "the result is in binary form, which `forEachValue` gives; rows are read from results in text form"
+            )
+        }
         guard columns.indices.contains(index) else {
             throw PostgresError(.decoding, "there is no column \(index): the result has \(columns.count)")
         }
@@ -176,7 +195,7 @@ public struct PostgresRow: Sendable {
             let names = columns.map(\.name).joined(separator: ", ")
             throw PostgresError(.decoding, "there is no column \"\(name)\"; there are: \(names)")
         }
-        return try Value(postgresCell: PostgresCell(row: self, index: index))
+        return try Value(postgresCell: cell(index))
     }
 
     /// Reads the value in a column by its place, from 0.

@@ -61,11 +61,12 @@ extension Session {
         return unsafe member.block.forEach([0..<statement.types.count]) { _, arrays in
             if let name {
                 unsafe PQsendQueryPrepared(
-                    pg, name, arrays.count, arrays.values, arrays.lengths, arrays.formats, 0)
+                    pg, name, arrays.count, arrays.values, arrays.lengths, arrays.formats,
+                    member.resultFormat.rawValue)
             } else {
                 unsafe PQsendQueryParams(
                     pg, statement.sql, arrays.count, arrays.types, arrays.values, arrays.lengths,
-                    arrays.formats, 0)
+                    arrays.formats, member.resultFormat.rawValue)
             }
         }
     }

@@ -183,10 +183,12 @@ extension Session {
         switch statement.text {
         case .sql(let sql):
             unsafe PQsendQueryParams(
-                pg, sql, arrays.count, arrays.types, arrays.values, arrays.lengths, arrays.formats, 0)
+                pg, sql, arrays.count, arrays.types, arrays.values, arrays.lengths, arrays.formats,
+                statement.resultFormat.rawValue)
         case .prepared(let prepared):
             unsafe PQsendQueryPrepared(
-                pg, prepared.name, arrays.count, arrays.values, arrays.lengths, arrays.formats, 0)
+                pg, prepared.name, arrays.count, arrays.values, arrays.lengths, arrays.formats,
+                statement.resultFormat.rawValue)
         }
     }
 

@@ -11,6 +11,11 @@ struct ErrorAnswers: Sendable {
         Self.response(to: answer(to: error, request, context), isHead: request.method == .head)
     }
 
+    /// For a path that is no route, or has none for the method.
+    func notFound(_ request: Request) -> Response {
+        Self.response(to: notFound(request.uri.path), isHead: request.method == .head)
+    }
+
     static func response(to error: RequestError, isHead: Bool) -> Response {
         let body = error.body
         var headers = error.headers
@@ -31,13 +36,9 @@ struct ErrorAnswers: Sendable {
                 .requestTimeout, "the request did not arrive in time", headers: [.connection: "close"])
         case is BrokenRequest:
             return RequestError(.badRequest, "the request is not whole", headers: [.connection: "close"])
-        case let error as HTTPError where error.status == .notFound:
-            return notFound(request.uri.path)
         case let error as PostgresError where error.isUnavailable:
             context.log.logger.error("the database is not available", metadata: ["error": "\(error)"])
             return .unavailable("database unavailable")
-        case let error as HTTPError:
-            return RequestError(error.status, error.body ?? error.status.reasonPhrase)
         default:
             context.log.logger.error("a request failed", metadata: ["error": "\(error)"])
             return RequestError(.internalServerError, "Internal Server Error")

@@ -48,12 +48,13 @@ where Responder.Context: InitializableFromSource<ApplicationRequestContextSource
     }
 
     func handle(value: Value, logger: Logger) async {
-        await withTaskExecutorPreference(EventLoopExecutor(value.channel.eventLoop)) {
-            await withTaskCancellationHandler {
+        await withTaskCancellationHandler {
+            // Within the other: a task that goes on looks for its executor among what was set for it, the last first.
+            await withTaskExecutorPreference(EventLoopExecutor(value.channel.eventLoop)) {
                 await serve(value, logger)
-            } onCancel: {
-                value.channel.close(mode: .input, promise: nil)
             }
+        } onCancel: {
+            value.channel.close(mode: .input, promise: nil)
         }
     }
 

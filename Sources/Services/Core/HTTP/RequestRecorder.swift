@@ -12,7 +12,7 @@ struct RequestRecorder: Sendable {
         statements: Int
     ) {
         // A path that is no route is not kept: it would be a label, and a line, of the caller's choice.
-        let route = context.endpointPath.flatMap { $0 == "NotFound" ? nil : $0 } ?? "(none)"
+        let route = context.endpointPath.flatMap { $0 == RequestResponder.noRoute ? nil : $0 } ?? "(none)"
         let method = Self.label(request.method)
         metrics.recordRequest(
             method: method, route: route, status: response.status.code, took: elapsed,

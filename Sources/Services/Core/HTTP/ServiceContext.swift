@@ -2,7 +2,7 @@ import Hummingbird
 import Logging
 import NIOCore
 
-/// What accompanies a request on its way through the middleware.
+/// What accompanies a request on its way to its handler.
 public struct ServiceContext: RequestContext {
     /// Hummingbird's own part.
     public var coreContext: CoreRequestContextStorage

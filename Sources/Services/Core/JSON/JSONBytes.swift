@@ -38,12 +38,6 @@ import NIOCore
         unsafe append(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
 
-    /// Takes back what was added behind a place.
-    mutating func shrink(to count: Int) {
-        precondition(count >= 0 && count <= self.count, "only what was added can be taken back")
-        self.count = count
-    }
-
     @inline(__always)
     private mutating func makeRoom(for size: Int) {
         if capacity - count < size { grow(for: size) }

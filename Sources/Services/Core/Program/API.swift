@@ -4,26 +4,22 @@ import Logging
 import NIOCore
 import Postgres
 
-/// The public face of a service: its routes behind the middleware.
+/// The public face of a service: its routes, and what every request goes through before them.
 struct API {
-    let router: RouterResponder<ServiceContext>
+    let responder: RequestResponder
     let routes: [String]
 
     init<Service: BackendService>(_ service: Service, resources: ServiceResources, keys: KeyStore) {
         let (configuration, clock) = (resources.configuration, resources.clock)
         let verifier = TokenVerifier(configuration.signIn, keys: keys, clock: clock)
-        let collected = ServiceRouter(authenticator: Authenticator(verifier: verifier))
-        Self.addRoutes(service, to: collected, resources.database)
-        // Middleware applies to what is added after it: so the routes are collected twice, first for their table.
         let routes = ServiceRouter(authenticator: Authenticator(verifier: verifier))
-        routes.router.middlewares.add(
-            RequestMiddleware(
-                log: RequestRecorder(logger: resources.logger, metrics: resources.metrics),
-                cors: CORS(origins: Set(configuration.corsOrigins)),
-                errors: ErrorAnswers(table: collected.table), clock: clock))
         Self.addRoutes(service, to: routes, resources.database)
         self.routes = routes.routes
-        router = routes.router.buildResponder()
+        responder = RequestResponder(
+            router: routes.router.buildResponder(),
+            log: RequestRecorder(logger: resources.logger, metrics: resources.metrics),
+            cors: CORS(origins: Set(configuration.corsOrigins)), errors: ErrorAnswers(table: routes.table),
+            clock: clock)
     }
 
     private static func addRoutes<Service: BackendService>(

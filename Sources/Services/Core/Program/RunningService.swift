@@ -78,7 +78,7 @@ public final class RunningService: Sendable {
         let keys = KeyStore.make(resources)
         let api = API(service, resources: resources, keys: keys)
         let server = try await HTTPListener.start(
-            api.router, at: configuration.address, configuration: configuration, logger: logger)
+            api.responder, at: configuration.address, configuration: configuration, logger: logger)
         let debugServer: HTTPListener?
         do {
             debugServer = try await configuration.debugAddress.map {

@@ -49,11 +49,14 @@ final class TokenVerifier: Sendable {
         guard let authorization, !authorization.isEmpty else {
             throw RequestError.unauthorized("authorization token not found")
         }
-        let words = authorization.split(separator: " ", maxSplits: 1)
-        guard words.count == 2, words[0].lowercased() == "bearer" else {
+        // As RFC 9110, 11.1 has it: the scheme in any case, and a space.
+        let bytes = authorization.utf8
+        guard let space = bytes.firstIndex(of: UInt8(ascii: " ")),
+            bytes[..<space].elementsEqual("bearer".utf8, by: { $0 | 0x20 == $1 })
+        else {
             throw RequestError.unauthorized("authorization header is no bearer token")
         }
-        let text = String(words[1]).trimmed
+        let text = String(authorization[bytes.index(after: space)...]).trimmed
         let claims = try await verifiedClaims(text)
         try check(claims)
         return Identity(subject: claims.subject, userID: claims.userID)

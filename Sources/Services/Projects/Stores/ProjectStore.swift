@@ -7,7 +7,9 @@ struct ProjectStore: Sendable {
 
     /// The projects that a user owns or whose team he belongs to, the oldest first: rows of `Project.columns`.
     func list(for userID: String) async throws -> PostgresResult {
-        try await database.read(PostgresQuery(unsafeSQL: Self.listStatement, parameters: [userID]))
+        var query = PostgresQuery(unsafeSQL: Self.listStatement, parameters: [userID])
+        query.resultFormat = .binary
+        return try await database.read(query)
     }
 
     /// Put together once: it is the statement that is sent most.

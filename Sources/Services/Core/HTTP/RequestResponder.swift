@@ -4,17 +4,15 @@ import Hummingbird
 /// What every request goes through, from outside to inside (services.md 6.3): log → CORS → trace id → errors → (in the
 /// route) authentication → handler.
 ///
-/// One middleware for all of them: what Hummingbird does between two costs more than each of ours does.
-struct RequestMiddleware: RouterMiddleware {
+/// It stands around the router, not as middleware in it: what Hummingbird does between two costs more than each of ours.
+struct RequestResponder: HTTPResponder {
+    let router: RouterResponder<ServiceContext>
     let log: RequestRecorder
     let cors: CORS
     let errors: ErrorAnswers
     let clock: ServiceClock
 
-    func handle(
-        _ request: Request, context: ServiceContext,
-        next: @concurrent (Request, ServiceContext) async throws -> Response
-    ) async throws -> Response {
+    func respond(to request: Request, context: ServiceContext) async throws -> Response {
         let start = clock.monotonic()
         let statements = StatementCount()
         var context = context
@@ -25,8 +23,10 @@ struct RequestMiddleware: RouterMiddleware {
         } else {
             do {
                 response = try await StatementCount.$current.withValue(statements) {
-                    try await next(request, context)
+                    try await router.respond(to: request, context: context)
                 }
+                // What the router answers itself.
+                if context.endpointPath == Self.noRoute { response = errors.notFound(request) }
             } catch {
                 response = errors.response(to: error, request, context)
             }
@@ -36,6 +36,9 @@ struct RequestMiddleware: RouterMiddleware {
         log.record(request, response, context, took: clock.monotonic() - start, statements: statements.value)
         return response
     }
+
+    /// What Hummingbird calls the endpoint of a request that has none.
+    static let noRoute = "NotFound"
 }
 
 extension HTTPField.Name {
