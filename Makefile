@@ -22,6 +22,9 @@ FIRST ?= 1
 # The broker that the conformance and kill tests start.
 BROKER ?= $(CURDIR)/.build/debug/broker
 
+# Exclusive access is checked at run time in debug builds only, that of the packages we use too: docs/decisions/0030.
+RELEASE := -c release -Xswiftc -enforce-exclusivity=unchecked
+
 STAMPS := .build/stamps
 VENV := .build/venv
 VENV_STREAMING := .build/venv-streaming
@@ -35,7 +38,7 @@ help: ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
 
 run: $(STAMPS)/build-packages ## Builds the broker (release) and starts it on port 4222, data in ./data.
-	@swift build -c release --product broker
+	@swift build $(RELEASE) --product broker
 	@exec .build/release/broker $(ARGS)
 
 up: $(STAMPS)/build-packages $(STAMPS)/venv-services ## The whole backend on this machine, without Kubernetes; Ctrl-C stops it.
@@ -87,7 +90,7 @@ soak: $(STAMPS)/build-packages ## The simulation and the fuzzers for longer: SEE
 	  swift test --skip-build --filter '^SimulationTests\.|^BrokerLogTests\.HostileFile'
 
 bench: $(STAMPS)/build-packages $(STAMPS)/venv ## Ratios against nats-server 2.15.1: SCENARIO=core,… ROUNDS=5
-	@swift build -c release --product broker
+	@swift build $(RELEASE) --product broker
 	@$(VENV)/bin/python Benchmarks/run.py --broker .build/release/broker \
 	  --rounds $(ROUNDS) $(if $(SCENARIO),--scenario $(SCENARIO)) $(BENCH_ARGS)
 
@@ -116,7 +119,7 @@ release: $(STAMPS)/build-packages ## Each of PRODUCTS with Swift's runtime (and 
 	  "$(CURDIR)/.build/static-libraries/migrate" "$$(pg_config --includedir)" > .build/static-libraries/migrate/libpq.pc
 	@for product in $(PRODUCTS); do \
 	  PKG_CONFIG_PATH=$(CURDIR)/.build/static-libraries/$$product:$(CURDIR)/.build/static-libraries \
-	  swift build -c release --product $$product \
+	  swift build $(RELEASE) --product $$product \
 	    --static-swift-stdlib --scratch-path .build/static -Xlinker -L$(CURDIR)/.build/static-libraries \
 	    $$([ $$product = migrate ] && echo "$(MIGRATE)"); \
 	  strip -o .build/dist/$$product .build/static/release/$$product; done

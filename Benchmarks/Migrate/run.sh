@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 migrate=$(realpath "${1:-.build/release/migrate}")
-[ -x "$migrate" ] || { echo "build it first: swift build -c release --product migrate" >&2; exit 2; }
+[ -x "$migrate" ] || { echo "build it first: make release PRODUCTS=migrate" >&2; exit 2; }
 bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
 as=(); [ "$(id -u)" = 0 ] && as=(setpriv --reuid=postgres --regid=postgres --clear-groups)
 dir=$(mktemp -d /tmp/bench-migrate-XXXXXX); chmod 755 "$dir"; [ "$(id -u)" = 0 ] && chown postgres "$dir"

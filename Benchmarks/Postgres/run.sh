@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 ours=$(realpath "${1:-.build/release/PostgresBenchmark}")
-[ -x "$ours" ] || { echo "build it first: swift build -c release --product PostgresBenchmark" >&2; exit 2; }
+[ -x "$ours" ] || { echo "build it first: swift build -c release -Xswiftc -enforce-exclusivity=unchecked --product PostgresBenchmark" >&2; exit 2; }
 bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
 as=(); [ "$(id -u)" = 0 ] && as=(setpriv --reuid=postgres --regid=postgres --clear-groups)
 dir=$(mktemp -d /tmp/bench-postgres-XXXXXX); chmod 755 "$dir"; [ "$(id -u)" = 0 ] && chown postgres "$dir"
