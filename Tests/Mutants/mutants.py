@@ -63,7 +63,7 @@ MUTANTS = [
         "free-before-the-checkpoint-is-synced",
         "a checkpoint is durable as a whole before anything it replaces is freed",
         "Sources/BrokerLog/Checkpoints/CheckpointWriter.swift",
-        "        try fileSystem.syncAll(directory.path, by: directory.lock)\n",
+        "            try fileSystem.syncAll(directory.path, by: directory.lock)\n",
         ""),
     Mutant(
         "store-without-its-name",
@@ -175,7 +175,7 @@ MUTANTS = [
         "recycle-damaged-files",
         "nothing that is damaged is deleted",
         "Sources/BrokerLog/Journal/JournalFiles.swift",
-        "            if damaged.contains(old.number) { return .setAside(old) }\n",
+        "            if damaged.contains(old.number) { return .setAside(free.removeFirst()) }\n",
         "",
         "BrokerLogTests.DamageTests"),
     Mutant(

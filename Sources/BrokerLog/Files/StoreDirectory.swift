@@ -286,12 +286,19 @@ func checksum(_ bytes: [UInt8]) -> UInt32 {
 extension FileSystem {
     /// Makes `path` a file of these bytes, durably and at once: after a crash it is the old or the new.
     func replace(_ path: String, with bytes: [UInt8]) throws(FileError) {
+        try replace(path, with: bytes) { file throws(FileError) in try sync(file) }
+    }
+
+    /// The same, with another way to make the new file durable before it gets its name.
+    func replace(
+        _ path: String, with bytes: [UInt8], syncedBy makeDurable: (OpenFile) throws(FileError) -> Void
+    ) throws(FileError) {
         let file = try open(path + ".tmp", .create)
         do throws(FileError) {
             unsafe try bytes.span.withUnsafeBytes { buffer throws(FileError) in
                 try unsafe write(file, buffer, at: 0)
             }
-            try sync(file)
+            try makeDurable(file)
         } catch {
             close(file)
             throw error

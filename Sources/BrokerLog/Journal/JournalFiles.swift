@@ -126,8 +126,8 @@ final class JournalFiles: @unchecked Sendable {
         case remove(Entry)
         /// A file that is damaged gets another name.
         case setAside(Entry)
-        /// A file that is no longer needed gets the next number; its blocks were written before.
-        case recycle(Entry, as: UInt64)
+        /// Files that are no longer needed get the next numbers, from the first on; their blocks were written before.
+        case recycle([Entry], from: UInt64)
         case create(UInt64, size: Int)
     }
 
@@ -153,26 +153,36 @@ final class JournalFiles: @unchecked Sendable {
         isPreparing = true
         // The oldest first: that the journal does not reach back to the first record says that there was a checkpoint.
         if !free.isEmpty, !createsNext {
-            let old = free.removeFirst()
-            if damaged.contains(old.number) { return .setAside(old) }
-            if old.size < nextSize { return .remove(old) }
-            nextNumber += 1
-            return .recycle(old, as: nextNumber - 1)
+            let old = free[0]
+            if damaged.contains(old.number) { return .setAside(free.removeFirst()) }
+            if old.size < nextSize { return .remove(free.removeFirst()) }
+            let count = free.prefix(Self.recycledTogether)
+                .prefix { !damaged.contains($0.number) && $0.size >= nextSize }.count
+            defer {
+                free.removeFirst(count)
+                nextNumber += UInt64(count)
+            }
+            return .recycle(Array(free.prefix(count)), from: nextNumber)
         }
         createsNext = false
         nextNumber += 1
         return .create(nextNumber - 1, size: nextSize)
     }
 
-    private func finish(_ step: Step, _ taken: Taken?) {
+    /// Each change of the directory is a transaction of the file system, for which writes of the journal may have to wait: so
+    /// there is one for as many files as a checkpoint sets free.
+    private static let recycledTogether = 4
+
+    private func finish(_ step: Step, _ taken: [Taken]) {
         switch step {
         case .remove(let old), .setAside(let old): totalBytes -= old.size
-        case .recycle(let old, _): if taken == nil { totalBytes -= old.size }
+        case .recycle(let old, _):
+            totalBytes -= old.reduce(0) { $0 + $1.size } - taken.reduce(0) { $0 + $1.size }
         case .create(_, let size):
             totalBytes += size
             nextSize = min(fullSize, nextSize * 4)
         }
-        if let taken { ready.append(taken) }
+        ready += taken
         isPreparing = false
         monitor.signal()
     }
@@ -182,7 +192,7 @@ final class JournalFiles: @unchecked Sendable {
         // No other file waits for it: it takes its space until the next start finds it.
         case .remove, .setAside: break
         case .recycle(let old, _):
-            free.append(old)
+            free += old
             createsNext = true
         case .create: break
         }
@@ -190,30 +200,58 @@ final class JournalFiles: @unchecked Sendable {
         monitor.signal()
     }
 
-    /// The file that is ready then; nil when none is yet. A file that is missing counts as gone.
-    private func perform(_ step: inout Step) throws(FileError) -> Taken? {
-        do throws(FileError) {
-            switch step {
-            case .remove(let old):
-                try fileSystem.remove(path(old.number))
-                return nil
-            case .setAside(let old):
+    /// The files that are ready then. A file that is missing counts as gone.
+    private func perform(_ step: inout Step) throws(FileError) -> [Taken] {
+        switch step {
+        case .remove(let old):
+            try unlessMissing { () throws(FileError) in try fileSystem.remove(path(old.number)) }
+            return []
+        case .setAside(let old):
+            try unlessMissing { () throws(FileError) in
                 try fileSystem.rename(path(old.number), to: path(old.number) + ".damaged")
                 try fileSystem.syncDirectory(directory)
-                return nil
-            case .recycle(let old, let number):
-                try fileSystem.rename(path(old.number), to: path(number))
-                step = .recycle(Entry(number: number, size: old.size), as: number)
-                try fileSystem.syncDirectory(directory)
-                return Taken(
-                    number: number, file: try fileSystem.open(path(number), mode), size: old.size)
-            case .create(let number, let size):
-                return Taken(number: number, file: try create(number, size), size: size)
+            }
+            return []
+        case .recycle(var old, let first):
+            // With the names that they have, should it not come to its end.
+            defer { step = .recycle(old, from: first) }
+            return try recycle(&old, from: first)
+        case .create(let number, let size):
+            return [Taken(number: number, file: try create(number, size), size: size)]
+        }
+    }
+
+    /// Gives files new numbers, which they keep where it fails.
+    private func recycle(_ files: inout [Entry], from first: UInt64) throws(FileError) -> [Taken] {
+        for index in files.indices {
+            let number = first + UInt64(index)
+            try unlessMissing { () throws(FileError) in
+                try fileSystem.rename(path(files[index].number), to: path(number))
+                files[index].number = number
+            }
+        }
+        try fileSystem.syncDirectory(directory)
+        var taken: [Taken] = []
+        do throws(FileError) {
+            for entry in files where entry.number >= first {
+                try unlessMissing { () throws(FileError) in
+                    let file = try fileSystem.open(path(entry.number), mode)
+                    taken.append(Taken(number: entry.number, file: file, size: entry.size))
+                }
             }
         } catch {
-            if case .create = step { throw error }
+            for one in taken { fileSystem.close(one.file) }
+            throw error
+        }
+        return taken
+    }
+
+    /// Passes over it that the file is missing.
+    private func unlessMissing(_ body: () throws(FileError) -> Void) throws(FileError) {
+        do throws(FileError) {
+            try body()
+        } catch {
             guard error.isMissing else { throw error }
-            return nil
         }
     }
 
