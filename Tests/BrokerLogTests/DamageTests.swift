@@ -197,6 +197,26 @@ struct DamageTests {
         #expect(file.log.statistics.closedReason == nil && file.log.statistics.checkpoints == 3)
     }
 
+    @Test("such a file is kept also where those before and behind it are used again")
+    func keptAmongOthers() throws {
+        let file = try FileLog()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        for index in 0..<20 { try frames(file, [noise(15_000, seed: UInt64(index))], to: channel) }
+        let before = file.journal
+        try #require(before.count >= 5)
+        file.disk.flipBit(before[2], byte: 4_096 + 300, bit: 1)
+        let content = try #require(file.disk.content(before[2]))
+        try file.reopen(after: .process)
+        #expect(file.log.recovery.damage.count == 1, "\(file.log.recovery.damage)")
+        let large = noise(20_000, seed: 1)
+        for _ in 0..<8 {
+            try frames(file, [large, large, large, large], to: channel)
+            file.checkpoint()
+        }
+        #expect(file.disk.content(before[2] + ".damaged") == content)
+        #expect(before.allSatisfy { file.disk.content($0) == nil }, "all others have another number")
+    }
+
     @Test("deletion gives its space back on a disk that is full to the last byte")
     func deletesWhenFull() throws {
         let file = try FileLog { $0.segmentBytes = 200_000 }

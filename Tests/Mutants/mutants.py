@@ -176,7 +176,14 @@ MUTANTS = [
         "nothing that is damaged is deleted",
         "Sources/BrokerLog/Journal/JournalFiles.swift",
         "            if damaged.contains(old.number) { return .setAside(free.removeFirst()) }\n",
-        "",
+        "            if damaged.contains(old.number) { return .remove(free.removeFirst()) }\n",
+        "BrokerLogTests.DamageTests"),
+    Mutant(
+        "recycle-damaged-files-with-others",
+        "nothing that is damaged is deleted",
+        "Sources/BrokerLog/Journal/JournalFiles.swift",
+        "                .prefix { !damaged.contains($0.number) && $0.size >= nextSize }.count\n",
+        "                .prefix { $0.size >= nextSize }.count\n",
         "BrokerLogTests.DamageTests"),
     Mutant(
         "repair-without-a-copy",

@@ -55,13 +55,13 @@ final class CheckpointWriter {
             file.channels[index].segments = segments.channels[id] ?? SegmentStore.Channel()
             file.channels[index].tail = tails[id]
         }
-        let bytes = file.encoded()
-        try fileSystem.replace(path(number, ".checkpoint"), with: bytes) { checkpoint throws(FileError) in
-            // One sync for segments, tails, the names of both, which are all that the checkpoint is about to promise, and for
-            // itself: each is a transaction of the file system, for which writes of the journal may have to wait.
+        try fileSystem.replace(path(number, ".checkpoint"), with: file.encoded()) {
+            checkpoint throws(FileError) in
+            // Segments, tails, the names of both, which are all that the checkpoint is about to promise, and itself, in one
+            // transaction of the file system: writes of the journal may have to wait for each.
             try fileSystem.syncAll(directory.path, by: directory.lock)
-            // A write of it that failed is told by its own file at the latest.
-            try fileSystem.awaitWriteBack(checkpoint, at: 0, count: bytes.count)
+            // It finds nothing left to do, and tells of a write of the checkpoint that failed where the other cannot.
+            try fileSystem.sync(checkpoint)
         }
         valid.append((number, request.place.file))
         if valid.count > 2 { valid.removeFirst(valid.count - 2) }

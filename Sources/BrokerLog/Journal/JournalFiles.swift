@@ -33,6 +33,10 @@ final class JournalFiles: @unchecked Sendable {
     private var totalBytes: Int
     /// A file could not be recycled: the next one is made, so that one that never can be stops nobody.
     private var createsNext = false
+    /// How many files are recycled at once: as many as a checkpoint sets free, because each change of the directory is a
+    /// transaction of the file system, for which writes of the journal may have to wait; where one could not be, each by itself.
+    private var recycledTogether = JournalFiles.freedTogether
+    private static let freedTogether = 4
     /// A thread is making a file ready.
     private var isPreparing = false
     /// Numbers of files in which something that was synced is damaged: they are not recycled.
@@ -56,7 +60,7 @@ final class JournalFiles: @unchecked Sendable {
             })
         self.fileSystem = fileSystem
         self.directory = directory
-        // A sixteenth: two checkpoints' worth of files (half), those being written, and two ready.
+        // A sixteenth: two checkpoints' worth of files (half), those being written, and those ready.
         fullSize = min(32 << 20, max(64 << 10, journalSizeBytes / 16 / 4096 * 4096))
         let known = (used + free).map(\.size).max() ?? 0
         // The first file is small, so that an idle data directory is.
@@ -89,7 +93,7 @@ final class JournalFiles: @unchecked Sendable {
         }
     }
 
-    /// Makes files ready up to `count`; one each call, true if there is more to do.
+    /// Makes files ready up to `count` or some more; a step each call, true if there is more to do.
     func prepare(upTo count: Int) throws(FileError) -> Bool {
         guard needsMore(than: count) else { return false }
         try prepareOne()
@@ -120,7 +124,7 @@ final class JournalFiles: @unchecked Sendable {
 
     // MARK: Making files ready
 
-    /// What is done next so that one more file is ready.
+    /// What is done next so that more files are ready.
     private enum Step {
         /// A file that is smaller than the next one should be goes.
         case remove(Entry)
@@ -131,7 +135,7 @@ final class JournalFiles: @unchecked Sendable {
         case create(UInt64, size: Int)
     }
 
-    /// Makes one more file ready, or a step towards it, or waits until another thread did. Nothing of that is done
+    /// Makes one file ready or several, or a step towards that, or waits until another thread did. Nothing of that is done
     /// under the lock: the loop and the committer ask for numbers meanwhile.
     private func prepareOne() throws(FileError) {
         guard var step = monitor.locked(nextStep) else { return }
@@ -156,7 +160,7 @@ final class JournalFiles: @unchecked Sendable {
             let old = free[0]
             if damaged.contains(old.number) { return .setAside(free.removeFirst()) }
             if old.size < nextSize { return .remove(free.removeFirst()) }
-            let count = free.prefix(Self.recycledTogether)
+            let count = free.prefix(recycledTogether)
                 .prefix { !damaged.contains($0.number) && $0.size >= nextSize }.count
             defer {
                 free.removeFirst(count)
@@ -169,14 +173,11 @@ final class JournalFiles: @unchecked Sendable {
         return .create(nextNumber - 1, size: nextSize)
     }
 
-    /// Each change of the directory is a transaction of the file system, for which writes of the journal may have to wait: so
-    /// there is one for as many files as a checkpoint sets free.
-    private static let recycledTogether = 4
-
     private func finish(_ step: Step, _ taken: [Taken]) {
         switch step {
         case .remove(let old), .setAside(let old): totalBytes -= old.size
         case .recycle(let old, _):
+            recycledTogether = Self.freedTogether
             totalBytes -= old.reduce(0) { $0 + $1.size } - taken.reduce(0) { $0 + $1.size }
         case .create(_, let size):
             totalBytes += size
@@ -194,6 +195,7 @@ final class JournalFiles: @unchecked Sendable {
         case .recycle(let old, _):
             free += old
             createsNext = true
+            recycledTogether = 1
         case .create: break
         }
         isPreparing = false
