@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /* CRC-32C (Castagnoli, RFC 3720 appendix B.4) of `length` bytes, continuing from `crc`
- * (0 at the start). SSE4.2 or ARMv8 instructions where the processor has them, else a table. */
+ * (0 at the start). By carry-less multiplication or the processor's own instruction where it has them, else bit by bit. */
 uint32_t cbroker_crc32c(uint32_t crc, const void *bytes, size_t length);
 
 /* O_DIRECT of open(2), which Glibc's Swift module does not show. */

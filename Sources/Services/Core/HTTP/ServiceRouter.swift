@@ -72,15 +72,10 @@ private struct Route: HTTPResponder {
     let handler: ServiceRouter.Handler
 
     func respond(to request: Request, context: ServiceContext) async throws -> Response {
-        do {
-            let identity = try await authenticator.identity(of: request, for: access)
-            context.caller.userID = identity.userID
-            let call = Call(request: request, context: context, identity: identity)
-            return try await handler(call).response(isHead: method == .head)
-        } catch let error as HTTPError {
-            // The router would answer to Hummingbird's own errors in its own form.
-            throw RequestError(error.status, error.body ?? error.status.reasonPhrase)
-        }
+        let identity = try await authenticator.identity(of: request, for: access)
+        context.caller.userID = identity.userID
+        let call = Call(request: request, context: context, identity: identity)
+        return try await handler(call).response(isHead: method == .head)
     }
 }
 
