@@ -2,10 +2,12 @@ import Glibc
 
 /// A mutex with a condition: the lock of what two threads share, and the way one waits for the other.
 @safe
-// Sendable: both pointers are set once, and what they point to is made for many threads.
+// Sendable: both pointers are set once, and what they point to is made for many threads; the rest is touched inside `locked`.
 final class Monitor: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let condition: UnsafeMutablePointer<pthread_cond_t>
+    /// Whether who is inside has signalled.
+    private var isSignalled = false
 
     init() {
         unsafe mutex = .allocate(capacity: 1)
@@ -30,12 +32,23 @@ final class Monitor: @unchecked Sendable {
     /// Runs `body` while no other thread is inside.
     func locked<T, E: Error>(_ body: () throws(E) -> T) throws(E) -> T {
         unsafe pthread_mutex_lock(mutex)
-        defer { unsafe pthread_mutex_unlock(mutex) }
+        defer {
+            let wakes = isSignalled
+            isSignalled = false
+            unsafe pthread_mutex_unlock(mutex)
+            // Not while inside: a thread that wakes up would find the door closed and go to sleep again.
+            if wakes { unsafe pthread_cond_broadcast(condition) }
+        }
         return try body()
     }
 
     /// Inside `locked`: lets others in until `signal`, at most `nanoseconds`.
     func wait(nanoseconds: UInt64? = nil) {
+        // Who signals and then waits lets others in before `locked` is left.
+        if isSignalled {
+            isSignalled = false
+            unsafe pthread_cond_broadcast(condition)
+        }
         guard let nanoseconds else {
             unsafe pthread_cond_wait(condition, mutex)
             return
@@ -48,6 +61,6 @@ final class Monitor: @unchecked Sendable {
         unsafe pthread_cond_timedwait(condition, mutex, &time)
     }
 
-    /// Wakes every thread that waits.
-    func signal() { unsafe pthread_cond_broadcast(condition) }
+    /// Inside `locked`: wakes every thread that waits, once `locked` is left or `wait` is called.
+    func signal() { isSignalled = true }
 }
