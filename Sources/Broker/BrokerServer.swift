@@ -48,6 +48,8 @@ public final class BrokerServer: Sendable {
         options: BrokerOptions, version: String, logger: Logger, streamingLogger: Logger
     ) async throws(BrokerStartError) -> BrokerServer {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: max(1, options.loops))
+        // First of all: loop 0 starts the log's threads, which inherit it.
+        for loop in group.makeIterator() { loop.execute { ThreadPriority.followProcess() } }
         do {
             return try await start(
                 options: options, version: version, logger: logger, streamingLogger: streamingLogger,

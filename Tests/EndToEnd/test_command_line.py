@@ -1,5 +1,6 @@
 """The `broker` command line as a person uses it, against a running broker."""
 
+import glob
 import json
 import os
 import signal
@@ -195,3 +196,24 @@ def test_a_bad_time_in_the_environment_is_named(broker):
     result = subprocess.run([BROKER, "pub", "a", "b"], capture_output=True, text=True, timeout=PATIENCE,
                             env={**os.environ, "NATS_URL": broker.url, "NATS_TIMEOUT": "soon"})
     assert result.returncode == 2 and 'NATS_TIMEOUT should be a duration like 5s, got "soon"' in result.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root no thread can be given a lower nice value than it has")
+def test_threads_keep_the_priority_that_the_broker_was_started_with():
+    def working():
+        """Nice values of the event loop and the log's threads, by name."""
+        found = {}
+        for path in glob.glob(f"/proc/{broker.process.pid}/task/*/stat"):
+            try:
+                with open(path) as file:
+                    name, fields = file.read().split("(", 1)[1].rsplit(")", 1)
+            except FileNotFoundError:
+                continue  # a thread that has just ended
+            if name.startswith(("NIO-ELT", "log-")):
+                found[name] = int(fields.split()[16])
+        return found
+
+    with BrokerProcess(store="file", prefix=["nice", "-n", "7"]) as broker:
+        # A thread names itself when it begins to run.
+        wait_until(lambda: len(working()) >= 4, "four threads")
+        assert set(working().values()) == {7}, working()
