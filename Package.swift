@@ -156,7 +156,11 @@ let package = Package(
             exclude: ["mutants"], swiftSettings: testsOptimised),
         .testTarget(
             name: "BrokerTests",
-            dependencies: ["Broker", "BrokerLog", "BrokerProtocol", nioCore, nioPosix],
+            dependencies: [
+                "Broker", "BrokerLog", "BrokerProtocol", nioCore,
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                nioPosix,
+            ],
             swiftSettings: tests),
         .testTarget(
             name: "BrokerClientTests",

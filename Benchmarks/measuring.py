@@ -19,6 +19,10 @@ def at_least(factor):
     return f">= {factor} x", lambda ratio, _: ratio >= factor
 
 
+#: What is shown without a must.
+NO_MUST = "", lambda *_: True
+
+
 class Bench:
     def __init__(self, options):
         self.options = options

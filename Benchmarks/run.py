@@ -48,8 +48,9 @@ def main():
                       indent=2)
             file.write("\n")
     bench.remove_data()
-    missed = [row["work"] for row in bench.rows if not row["holds"]]
-    print(f"\n{len(bench.rows) - len(missed)} of {len(bench.rows)} musts hold" + (f"; missed: {'; '.join(missed)}" if missed else ""))
+    rows = [row for row in bench.rows if row["must"]]
+    missed = [row["work"] for row in rows if not row["holds"]]
+    print(f"\n{len(rows) - len(missed)} of {len(rows)} musts hold" + (f"; missed: {'; '.join(missed)}" if missed else ""))
 
 
 if __name__ == "__main__":

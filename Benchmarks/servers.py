@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import time
 import urllib.error
@@ -120,6 +121,13 @@ class Broker(Server):
         return int(match.group(1)) if match else None
 
 
+class ReadyBroker(Broker):
+    """Processors stay ready while there is work: the broker asks the kernel for it."""
+
+    name = "broker --cpu-latency 0s"
+    flags = ["--cpu-latency", "0s"]
+
+
 class MemoryBroker(Broker):
     store = "memory"
     sync = "none (memory store)"
@@ -157,3 +165,29 @@ class SyncedJetStream(JetStream):
         # Opened with O_SYNC, each write of a block file is a sync; other writes (timers, sockets' wake-ups) are few.
         with open(f"/proc/{self.process.pid}/io") as file:
             return int(re.search(r"^syscw: (\d+)", file.read(), re.M).group(1))
+
+
+#: Where the kernel is asked to keep processors ready.
+CPU_LATENCY = "/dev/cpu_dma_latency"
+
+
+class ReadySyncedJetStream(SyncedJetStream):
+    """With processors that stay ready, as `ReadyBroker` has them. nats-server cannot ask for that, so the benchmark does
+    while it runs."""
+
+    name = "JetStream always, ready"
+
+    def __init__(self, *arguments):
+        self.request = os.open(CPU_LATENCY, os.O_WRONLY)
+        try:
+            os.write(self.request, struct.pack("i", 0))
+            super().__init__(*arguments)
+        except BaseException:
+            os.close(self.request)
+            raise
+
+    def __exit__(self, *arguments):
+        try:
+            super().__exit__(*arguments)
+        finally:
+            os.close(self.request)

@@ -24,7 +24,7 @@ def print_table(bench):
             generator += f" ({row['generator'] / row['broker']:.1f} x)"
         lines.append([row["work"], number(row["broker"]), number(row["peer"]), row["peer_name"],
                       f"{row['ratio']:.2f}" + (f" ({spread[0]:.2f}-{spread[1]:.2f})" if spread else ""), row["must"],
-                      "ok" if row["holds"] else "MISSED", generator, cpu,
+                      ("ok" if row["holds"] else "MISSED") if row["must"] else "", generator, cpu,
                       f"{sum(entry['messages'] for entry in mine):,}" if mine else ""])
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     print()

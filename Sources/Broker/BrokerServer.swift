@@ -83,7 +83,8 @@ public final class BrokerServer: Sendable {
             streaming = try await StreamingService.start(
                 options: options, listener: listener, logger: streamingLogger)
         } catch {
-            await listener.stopAccepting()
+            // What went wrong before is what is told.
+            try? await listener.shutdown()
             throw error
         }
         var monitoring: MonitoringServer?

@@ -54,6 +54,7 @@ struct ServeInvocationTests {
         #expect(configuration.options.monitoringPort == nil)
         #expect(configuration.options.user == nil)
         #expect(configuration.options.loops == 1)
+        #expect(configuration.options.cpuLatencyMicroseconds == nil)
         #expect(configuration.log == LogOptions())
     }
 
@@ -68,7 +69,7 @@ struct ServeInvocationTests {
             "--server_name", "n", "--client_advertise", "h:1", "--pid", "p", "--ports_file_dir", "d",
             "--user", "u",
             "--pass", "w", "--log", "l", "--logtime=false", "--debug", "--stan_trace", "--loops", "3",
-            "--journal-size=64mb", "--sync=interval=100ms"
+            "--cpu-latency", "20us", "--journal-size=64mb", "--sync=interval=100ms"
         ).options
         #expect(first.clusterID == "c")
         #expect(first.store == .memory)
@@ -92,6 +93,8 @@ struct ServeInvocationTests {
         #expect(first.user == "u")
         #expect(first.password == "w")
         #expect(first.loops == 3)
+        #expect(first.cpuLatencyMicroseconds == 20)
+        #expect(try configuration("--cpu-latency", "0").options.cpuLatencyMicroseconds == 0)
         #expect(first.journalSizeBytes == 64 << 20)
         #expect(first.sync == .interval(nanoseconds: 100_000_000))
         #expect(try configuration("-p", "0").options.port == 4222)
@@ -155,6 +158,18 @@ struct ServeInvocationTests {
             (["-m", "-2"], "-m should be a port between 1 and 65535, or -1 for a random one, got -2"),
             (["-m", "4222"], "-p and -m are the same port, 4222"),
             (["--loops", "0"], "--loops should be between 1 and 256, got 0"),
+            (
+                ["--cpu-latency", "1.5us"],
+                "--cpu-latency should be whole microseconds between 0s and 1s, got 1.5µs"
+            ),
+            (
+                ["--cpu-latency", "-1us"],
+                "--cpu-latency should be whole microseconds between 0s and 1s, got -1µs"
+            ),
+            (
+                ["--cpu-latency", "1001ms"],
+                "--cpu-latency should be whole microseconds between 0s and 1s, got 1.001s"
+            ),
             (
                 ["--sync", "sometimes"],
                 "--sync should be always, interval=<duration> (like interval=100ms) or never, got 'sometimes'"

@@ -217,3 +217,15 @@ def test_threads_keep_the_priority_that_the_broker_was_started_with():
         # A thread names itself when it begins to run.
         wait_until(lambda: len(working()) >= 4, "four threads")
         assert set(working().values()) == {7}, working()
+
+
+def test_processors_are_kept_ready_where_the_kernel_takes_the_request():
+    device = "/dev/cpu_dma_latency"
+    with BrokerProcess("--cpu-latency", "0s", store="file", wait=False) as broker:
+        if not os.access(device, os.W_OK):
+            assert broker.wait_exit() == 1
+            assert f"--cpu-latency needs {device}, which cannot be opened" in broker.log
+            return
+        broker.wait_ready()
+        assert device in [os.path.realpath(path) for path in glob.glob(f"/proc/{broker.process.pid}/fd/*")]
+        assert call(broker, "channel", "pub", "orders", "one")[0] == 0

@@ -30,6 +30,8 @@ public struct BrokerOptions: Sendable {
     public var monitoringPort: Int?
     /// Event loops; at least 1.
     public var loops = 1
+    /// Microseconds that a processor may take to wake up while there is work; nil leaves that to the system.
+    public var cpuLatencyMicroseconds: Int32?
     /// The server's name in INFO; the server id if nil.
     public var serverName: String?
     /// Host announced in INFO in place of `host`.

@@ -22,12 +22,19 @@ final class ClientListener: Sendable {
     }
 
     /// Binds `options.host` and `options.port` (-1: any free port) and spreads the clients over the loops of
-    /// `group`. Throws NIO's `IOError` when the address is in use or not ours.
+    /// `group`. Throws NIO's `IOError` when the address is in use or not ours, `BrokerStartError` when processors cannot
+    /// be kept ready.
     static func start(
-        options: BrokerOptions, serverID: String, group: MultiThreadedEventLoopGroup, logger: Logger
+        options: BrokerOptions, serverID: String, group: MultiThreadedEventLoopGroup, logger: Logger,
+        cpuLatencyDevice: String = CPULatencyRequest.device
     ) async throws -> ClientListener {
         let shared = SharedCore(options: options, serverID: serverID)
         let eventLoops = Array(group.makeIterator())
+        let requests = try options.cpuLatencyMicroseconds.map { microseconds in
+            try eventLoops.map { _ in
+                try CPULatencyRequest(microseconds: microseconds, device: cpuLatencyDevice)
+            }
+        }
         let cores = eventLoops.enumerated().map { index, eventLoop in
             LoopReference(
                 core: LoopCore(
@@ -60,6 +67,9 @@ final class ClientListener: Sendable {
                 }
             }
         let channel = try await bootstrap.bind(host: options.host, port: max(options.port, 0)).get()
+        if let requests {
+            for (reference, request) in zip(cores, requests) { reference.core.cpuLatency = request }
+        }
         let port = channel.localAddress?.port ?? options.port
         if options.advertisedPort == nil {
             var info = shared.serverInfo
@@ -111,7 +121,12 @@ final class ClientListener: Sendable {
             let eventLoop = reference.core.eventLoop
             try await eventLoop.flatSubmit { reference.core.stop() }.get()
         }
-        // The loops know each other, and so would keep each other for ever.
-        for index in loops.indices { try await onLoop(index) { $0.peers = [] } }
+        for index in loops.indices {
+            try await onLoop(index) { core in
+                // The loops know each other, and so would keep each other for ever.
+                core.peers = []
+                core.cpuLatency = nil
+            }
+        }
     }
 }

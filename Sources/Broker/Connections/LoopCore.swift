@@ -125,6 +125,8 @@ struct DeferredEngineMessage {
     /// Every loop of the broker, this one included.
     var peers: [LoopCore] = []
     let mailbox = Mailbox()
+    /// Keeps processors ready while there is work; nil unless that is asked for.
+    var cpuLatency: CPULatencyRequest?
     private var timer: Scheduled<Void>?
     private var timerDeadline = UInt64.max
 
@@ -164,16 +166,17 @@ struct DeferredEngineMessage {
     /// Call before handling any event: notes the time and arranges for `endTick`.
     @inline(__always)
     func beginTick() {
-        if unsafe !state.pointee.isTickScheduled { scheduleTick() }
+        if unsafe !state.pointee.isTickScheduled { scheduleTick(isWork: true) }
     }
 
     @inline(never)
-    private func scheduleTick() {
+    private func scheduleTick(isWork: Bool) {
         unsafe state.pointee.isTickScheduled = true
         unsafe state.pointee.now = Self.monotonicNow()
         // NIO runs this after the I/O of the same wake-up.
         eventLoop.assumeIsolated().execute { self.endTick() }
         if hasOtherLoops { drainMailbox() }
+        if isWork, let cpuLatency { noteWork(cpuLatency) }
     }
 
     /// The engine's turn, then one write for each connection that has output.
@@ -272,7 +275,8 @@ struct DeferredEngineMessage {
     private func timerFired() {
         timerDeadline = .max
         timer = nil
-        beginTick()
+        // An idle broker has timers too; what they set going comes back as input, or as news of the log.
+        if unsafe !state.pointee.isTickScheduled { scheduleTick(isWork: false) }
         let now = Self.monotonicNow()
         unsafe state.pointee.now = now
         timeReached(now)

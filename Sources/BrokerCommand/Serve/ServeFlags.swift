@@ -26,6 +26,7 @@ struct ServeFlags {
     let journalSize: Flag<ByteCount>
     let memoryLimit: Flag<ByteCount>
     let loops: Flag<Int>
+    let cpuLatency: Flag<Duration>
 
     // Network
     let port: Flag<Int>
@@ -104,6 +105,10 @@ struct ServeFlags {
             "memory for stored messages (default: a quarter of the control group's, else 128MB)")
         fileSync = set.define("file_sync", default: true, "-file_sync=false means --sync never")
         loops = set.define("loops", default: defaults.loops, "event loops (threads that serve connections)")
+        cpuLatency = set.define(
+            "cpu-latency", default: .zero,
+            "time that a processor may take to wake up while there is work, like 0s (default: as the system has it)"
+        )
 
         set.section("Server options")
         port = set.define("p", "port", default: defaults.port, "port for clients (-1 for a random one)")

@@ -239,6 +239,9 @@ extension ServeConfiguration {
             throw Refusal(message: "--loops should be between 1 and 256, got \(loops)")
         }
         options.loops = loops
+        if parsed.isGiven(flags.cpuLatency) {
+            options.cpuLatencyMicroseconds = try Self.microseconds(parsed[flags.cpuLatency], "--cpu-latency")
+        }
         func text(_ flag: Flag<String>) -> String? { parsed[flag].isEmpty ? nil : parsed[flag] }
         options.serverName = text(flags.serverName)
         guard options.serverName?.utf8.contains(where: { $0 <= 0x20 }) != true else {
@@ -321,6 +324,16 @@ extension ServeConfiguration {
             throw Refusal(message: "\(name) should be more than 0s, got \(value.flagText)")
         }
         return nanoseconds(value)
+    }
+
+    /// A wake-up time as the kernel takes it.
+    private static func microseconds(_ value: Duration, _ name: String) throws(Refusal) -> Int32 {
+        let count = value / .microseconds(1)
+        guard (0...1_000_000).contains(count), count == count.rounded() else {
+            throw Refusal(
+                message: "\(name) should be whole microseconds between 0s and 1s, got \(value.flagText)")
+        }
+        return Int32(count)
     }
 
     private static func port(_ value: Int, _ name: String) throws(Refusal) -> Int {

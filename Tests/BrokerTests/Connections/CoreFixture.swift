@@ -17,13 +17,15 @@ enum CoreFixture {
     /// Runs `body` with a started core, and ends it afterwards.
     static func run<Result>(
         loops: Int = 1, _ options: BrokerOptions = options(),
+        cpuLatencyDevice: String = CPULatencyRequest.device,
         logger: Logger = Logger(label: "core", factory: { _ in SwiftLogNoOpLogHandler() }),
         prepare: @escaping @Sendable (LoopCore) -> Void = { _ in },
         _ body: (ClientListener) async throws -> Result
     ) async throws -> Result {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: loops)
         let listener = try await ClientListener.start(
-            options: options, serverID: "NTEST", group: group, logger: logger)
+            options: options, serverID: "NTEST", group: group, logger: logger,
+            cpuLatencyDevice: cpuLatencyDevice)
         do {
             try await listener.onLoop(0) { prepare($0) }
             try await listener.accept()
