@@ -119,6 +119,11 @@ extension Log {
 
     /// Largest chunk that is still added to: about the 4 MiB that one sync should cover.
     static let chunkLimit = 4 << 20
+    /// Bytes of records up to which chunks that wait are put together into one frame, which is to say copied: behind that
+    /// many a sync is cheap.
+    static let frameLimit = 1 << 20
+    /// Bytes of emptied chunks that are kept: with large messages as many wait for a sync.
+    static let spareLimit = 24 << 20
 
     /// The hot part of a channel that exists.
     @inline(__always)
@@ -175,7 +180,12 @@ extension Log {
 
     /// Begins the next chunk.
     func openChunk() {
-        chunk = spareChunks.popLast() ?? JournalChunk()
+        if let spare = spareChunks.popLast() {
+            spareBytes -= spare.capacity
+            chunk = spare
+        } else {
+            chunk = JournalChunk()
+        }
         touched.removeAll(keepingCapacity: true)
         unsafe hot.pointee.serial += 1
         unsafe hot.pointee.chunkBase = chunk.base
@@ -219,9 +229,11 @@ extension Log {
         recycle(chunk)
     }
 
-    /// Keeps the memory of a few chunks.
+    /// Keeps the memory of some chunks for the next ones.
     func recycle(_ chunk: JournalChunk) {
         chunk.reset()
-        if spareChunks.count < 4, chunk.capacity <= Self.chunkLimit * 2 { spareChunks.append(chunk) }
+        guard spareBytes + chunk.capacity <= Self.spareLimit else { return }
+        spareBytes += chunk.capacity
+        spareChunks.append(chunk)
     }
 }

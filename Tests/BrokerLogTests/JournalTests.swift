@@ -42,6 +42,26 @@ struct JournalTests {
         #expect(file.log.payloads(of: channel) == expected + ["next"])
     }
 
+    @Test(
+        "what waits for a sync becomes one frame, up to 1 MiB",
+        arguments: zip([300 << 10, 600 << 10], [2, 4]))
+    func shared(messageBytes: Int, frames: Int) throws {
+        let file = try FileLog { $0.journalSizeBytes = 64 << 20 }
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        file.settle()
+        let message = String(repeating: "x", count: messageBytes)
+        for _ in 0..<4 {
+            try file.log.append(message, to: channel)
+            file.log.submit()
+        }
+        var written = 0
+        while file.log.stepCommit() { written += 1 }
+        #expect(written == frames)
+        file.settle()
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: channel) == [message, message, message, message])
+    }
+
     @Test("opening twice without a write changes no byte")
     func reopenChangesNothing() throws {
         let file = try FileLog()

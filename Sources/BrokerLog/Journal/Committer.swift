@@ -169,7 +169,7 @@ final class Committer: @unchecked Sendable {
             isWorking = true
             let first = queue.removeFirst()
             while let next = queue.first, next.firstPosition == first.lastPosition + 1,
-                first.recordBytes + next.recordBytes <= Log.chunkLimit
+                first.recordBytes + next.recordBytes <= Log.frameLimit
             {
                 first.absorb(next)
                 emptied.append(queue.removeFirst())

@@ -1,3 +1,5 @@
+import Glibc
+
 /// What became of a channel within a chunk: the values after the chunk's last record of it.
 struct ChannelTouch {
     var channel: UInt32
@@ -31,11 +33,22 @@ final class JournalChunk: @unchecked Sendable {
     var submittedAt: UInt64 = 0
 
     init(capacity: Int = 64 << 10) {
-        unsafe base = .allocate(byteCount: capacity, alignment: 4096)
-        self.capacity = capacity
+        unsafe (base, self.capacity) = Self.pages(capacity)
     }
 
-    deinit { unsafe base.deallocate() }
+    deinit { unsafe munmap(base, capacity) }
+
+    /// Memory of at least `bytes` in whole pages, which goes straight to the disk. It is the kernel's: among the blocks of
+    /// messages, which live long, `malloc` would be left with holes as large as chunks.
+    private static func pages(_ bytes: Int) -> (base: UnsafeMutableRawPointer, capacity: Int) {
+        let page = JournalFrame.pageSize
+        let capacity = (bytes + page - 1) / page * page
+        let memory = unsafe mmap(nil, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        guard let memory = unsafe memory, unsafe memory != MAP_FAILED else {
+            fatalError("no memory for \(capacity) bytes of the journal: a process without memory cannot work")
+        }
+        return unsafe (memory, capacity)
+    }
 
     var isEmpty: Bool { recordCount == 0 }
     var recordBytes: Int { used - Self.headerRoom }
@@ -44,12 +57,10 @@ final class JournalChunk: @unchecked Sendable {
     /// Makes room for `bytes` more, keeping what is there.
     func reserve(_ bytes: Int) {
         guard used + bytes > capacity else { return }
-        let larger = max(capacity * 2, used + bytes)
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: larger, alignment: 4096)
-        unsafe memory.copyMemory(from: base, byteCount: used)
-        unsafe base.deallocate()
-        unsafe base = memory
-        capacity = larger
+        let larger = unsafe Self.pages(max(capacity * 2, used + bytes))
+        unsafe larger.base.copyMemory(from: base, byteCount: used)
+        unsafe munmap(base, capacity)
+        unsafe (base, capacity) = larger
     }
 
     /// Adds the records of `other`, which follow this chunk's without a gap.
