@@ -43,6 +43,8 @@ def start(bench):
             server.stop(hard=True)
         with bench.server(kind, keep=True) as server:
             crashed = server.start_seconds * 1000
+            # A broker that wrote nothing since changes nothing when it stops: the next start would be one after kill -9 again.
+            fill(bench, server, kind, 1024, 1024)
         clean = []
         for _ in range(bench.options.rounds):
             with bench.server(kind, keep=True) as server:
