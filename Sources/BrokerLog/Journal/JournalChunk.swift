@@ -36,18 +36,29 @@ final class JournalChunk: @unchecked Sendable {
         unsafe (base, self.capacity) = Self.pages(capacity)
     }
 
-    deinit { unsafe munmap(base, capacity) }
+    deinit { unsafe Self.release(base, capacity) }
 
-    /// Memory of at least `bytes` in whole pages, which goes straight to the disk. It is the kernel's: among the blocks of
-    /// messages, which live long, `malloc` would be left with holes as large as chunks.
+    /// Capacity in bytes from which memory is the kernel's. Among the blocks of messages, which live long, `malloc` would be
+    /// left with holes as large as chunks. Smaller ones are too many on a disk that hangs: a process may have 65,530 mappings.
+    private static let leastMapped = 256 << 10
+
+    /// Memory of at least `bytes` in whole pages, so that it goes straight to the disk.
     private static func pages(_ bytes: Int) -> (base: UnsafeMutableRawPointer, capacity: Int) {
         let page = JournalFrame.pageSize
         let capacity = (bytes + page - 1) / page * page
+        guard capacity >= leastMapped else {
+            return (.allocate(byteCount: capacity, alignment: page), capacity)
+        }
         let memory = unsafe mmap(nil, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         guard let memory = unsafe memory, unsafe memory != MAP_FAILED else {
             fatalError("no memory for \(capacity) bytes of the journal: a process without memory cannot work")
         }
         return unsafe (memory, capacity)
+    }
+
+    /// Gives back what `pages` gave.
+    private static func release(_ base: UnsafeMutableRawPointer, _ capacity: Int) {
+        if capacity >= leastMapped { unsafe munmap(base, capacity) } else { unsafe base.deallocate() }
     }
 
     var isEmpty: Bool { recordCount == 0 }
@@ -59,7 +70,7 @@ final class JournalChunk: @unchecked Sendable {
         guard used + bytes > capacity else { return }
         let larger = unsafe Self.pages(max(capacity * 2, used + bytes))
         unsafe larger.base.copyMemory(from: base, byteCount: used)
-        unsafe munmap(base, capacity)
+        unsafe Self.release(base, capacity)
         unsafe (base, capacity) = larger
     }
 
