@@ -119,10 +119,10 @@ extension Log {
 
     /// Largest chunk that is still added to: about the 4 MiB that one sync should cover.
     static let chunkLimit = 4 << 20
-    /// Bytes of records up to which chunks that wait are put together into one frame, which is to say copied: behind that
-    /// many a sync is cheap.
+    /// Bytes of records up to which chunks that wait are put together into one frame. That is copying: of more bytes it
+    /// costs more than the sync that it saves, and leaves large chunks.
     static let frameLimit = 1 << 20
-    /// Bytes of emptied chunks that are kept: with large messages as many wait for a sync.
+    /// Bytes of emptied chunks that are kept: so many are under way where messages are large.
     static let spareLimit = 24 << 20
 
     /// The hot part of a channel that exists.

@@ -36,6 +36,7 @@ public final class Log {
     /// The chunk that is being filled, and emptied ones for reuse.
     var chunk = JournalChunk()
     var spareChunks: [JournalChunk] = []
+    /// Capacity of `spareChunks`, at most `spareLimit`.
     var spareBytes = 0
     /// Channels with a record in `chunk`.
     var touched: [UInt32] = []
