@@ -23,20 +23,20 @@ void *memory(size_t size) {
     return result;
 }
 
-// Latencies in a histogram of 64 x 32 buckets (3 % wide), nanoseconds.
-static uint64_t histogram[64 * 32];
-uint64_t observations;
-void observe(uint64_t ns) {
+Histogram latencies, lateness;
+
+void observe(Histogram *histogram, uint64_t ns) {
     int exponent = ns < 32 ? 0 : 63 - __builtin_clzll(ns) - 4;
     uint64_t mantissa = ns >> exponent;  // 0…31 below 32 ns, else 16…31
-    histogram[(size_t)exponent * 32 + mantissa]++;
-    observations++;
+    histogram->buckets[(size_t)exponent * 32 + mantissa]++;
+    histogram->count++;
 }
-double percentile_us(double fraction) {
-    uint64_t rank = (uint64_t)(fraction * (double)observations), seen = 0;
-    if (rank >= observations) rank = observations ? observations - 1 : 0;
-    for (size_t i = 0; i < sizeof histogram / sizeof *histogram; i++) {
-        seen += histogram[i];
+
+double percentile_us(const Histogram *histogram, double fraction) {
+    uint64_t count = histogram->count, rank = (uint64_t)(fraction * (double)count), seen = 0;
+    if (rank >= count) rank = count ? count - 1 : 0;
+    for (size_t i = 0; i < 64 * 32; i++) {
+        seen += histogram->buckets[i];
         if (seen > rank) return (double)((i % 32) << (i / 32)) / 1000;
     }
     return 0;
@@ -182,18 +182,19 @@ static uint64_t warmed_up_with;
 static double busy_before;
 
 void warmed_up(uint64_t messages) {
-    memset(histogram, 0, sizeof histogram);
-    observations = 0;
+    latencies = lateness = (Histogram){0};
     warmed_up_with = messages;
     busy_before = busy_ns();
 }
 
-void report(uint64_t messages, double seconds, bool latencies) {
+void report(uint64_t messages, double seconds, bool has_latencies) {
     printf("{\"messages\": %llu, \"all_messages\": %llu, \"seconds\": %.6f, \"rate\": %.0f, \"generator_ns\": %.1f",
            (unsigned long long)messages, (unsigned long long)(messages + warmed_up_with), seconds, (double)messages / seconds,
            (busy_ns() - busy_before) / (double)(messages ? messages : 1));
-    if (latencies)
-        printf(", \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, \"worst_us\": %.1f", percentile_us(0.5), percentile_us(0.99),
-               percentile_us(0.999), percentile_us(1));
+    if (has_latencies)
+        printf(", \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, \"worst_us\": %.1f", percentile_us(&latencies, 0.5),
+               percentile_us(&latencies, 0.99), percentile_us(&latencies, 0.999), percentile_us(&latencies, 1));
+    if (lateness.count)
+        printf(", \"late_p99_us\": %.1f, \"late_p999_us\": %.1f", percentile_us(&lateness, 0.99), percentile_us(&lateness, 0.999));
     printf("}\n");
 }

@@ -28,17 +28,17 @@ void sync_rate(const char *path, double seconds, double rate) {
             at += (off_t)size;
         }
         before = now_ns();
-        for (done = due; first < done; first++) observe(before - start - (uint64_t)((double)first / rate * 1e9));
+        for (done = due; first < done; first++) observe(&latencies, before - start - (uint64_t)((double)first / rate * 1e9));
     }
     while (before < deadline) {
         if (pwrite(fd, block, PAGE, at) != PAGE || fdatasync(fd) != 0) die("sync: %s", strerror(errno));
         at = (at + PAGE) % FILE_SIZE;
         uint64_t after = now_ns();
-        observe(after - before);
+        observe(&latencies, after - before);
         before = after;
     }
     double elapsed = (double)(before - start) / 1e9;
     close(fd);
     unlink(path);
-    report(observations, elapsed, true);
+    report(latencies.count, elapsed, true);
 }

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -34,14 +35,18 @@ enum {
 __attribute__((noreturn, format(printf, 1, 2))) void die(const char *format, ...);
 uint64_t now_ns(void);
 void *memory(size_t size);
-// Latencies in a histogram of 64 x 32 buckets (3 % wide), nanoseconds.
-extern uint64_t observations;
-void observe(uint64_t ns);
-double percentile_us(double fraction);
+// Times in a histogram of 64 x 32 buckets (3 % wide), nanoseconds.
+typedef struct {
+    uint64_t buckets[64 * 32], count;
+} Histogram;
+// `lateness`: how much later than due messages were sent that the server did not keep from it, where they are due at times.
+extern Histogram latencies, lateness;
+void observe(Histogram *histogram, uint64_t ns);
+double percentile_us(const Histogram *histogram, double fraction);
 // What came before, `messages` of them, was warm-up: latencies and CPU time count from here.
 void warmed_up(uint64_t messages);
 // Prints the line of JSON; all_messages has the warm-up in it; generator_ns is this process's own CPU time per message.
-void report(uint64_t messages, double seconds, bool latencies);
+void report(uint64_t messages, double seconds, bool has_latencies);
 
 int dial(int port);
 void send_all(int fd, const char *data, size_t length);

@@ -169,7 +169,7 @@ static void note_ack(Publisher *publisher, const Work *work, uint64_t number, ui
     uint64_t *sent_at = &publisher->sent_at[number % work->window];
     if (number >= publisher->sent || number + work->window < publisher->sent || *sent_at == 0)
         die("ack %llu came for nothing that was open", (unsigned long long)number);
-    observe(now > *sent_at ? now - *sent_at : 0);
+    observe(&latencies, now > *sent_at ? now - *sent_at : 0);
     *sent_at = 0;
     publisher->acked++;
 }
@@ -214,7 +214,9 @@ static void read_acks(Publisher *publisher, const Work *work) {
 // The loop. With a rate, message n is due at n / rate, and its latency counts from then, sent late or not.
 
 static void run(Publisher *publishers, const Work *work) {
-    struct pollfd polls[MAX_CONNECTIONS];
+    int epoll = epoll_create1(0);
+    struct epoll_event events[MAX_CONNECTIONS];
+    bool waits[MAX_CONNECTIONS];  // for room to write
     size_t capacity = BLOCK + publishers[0].frame.length + 64;
     for (int i = 0; i < work->connections; i++) {
         Publisher *publisher = &publishers[i];
@@ -224,11 +226,15 @@ static void run(Publisher *publishers, const Work *work) {
         publisher->out = memory(capacity);
         publisher->in = memory(2 * BLOCK);
         nonblocking(publisher->fd);
+        struct epoll_event event = {.events = EPOLLIN, .data.u32 = (uint32_t)i};
+        if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, publisher->fd, &event) != 0) die("epoll: %s", strerror(errno));
+        waits[i] = false;
     }
     uint64_t stop = work->bytes ? (work->bytes + (uint64_t)work->size - 1) / (uint64_t)work->size : UINT64_MAX;
     uint64_t sent = 0, acked = 0, start = now_ns(), heard = start;
     uint64_t warm = start + (uint64_t)(work->warmup * 1e9), deadline = warm + (uint64_t)(work->seconds * 1e9), before_warm = 0;
     uint64_t paced_from = start;
+    bool was_blocked = false;  // Messages that were due could not be sent.
     double gap = work->rate > 0 ? 1e9 / work->rate : 0;
     for (;;) {
         uint64_t now = now_ns();
@@ -241,6 +247,7 @@ static void run(Publisher *publishers, const Work *work) {
         }
         bool publishing = work->bytes ? sent < stop : now < deadline;
         if (!publishing && acked == sent) break;
+        bool is_blocked = false;
         for (int i = 0; i < work->connections; i++) {
             Publisher *publisher = &publishers[i];
             if (publisher->out_offset == publisher->out_length) publisher->out_offset = publisher->out_length = 0;
@@ -251,9 +258,11 @@ static void run(Publisher *publishers, const Work *work) {
                 if (due > now) break;
                 more = publisher->out_length + publisher->frame.length + 64 > capacity;
                 if (more) break;
+                if (gap > 0 && !was_blocked) observe(&lateness, now - due);
                 add_message(publisher, work, due);
                 sent++;
             }
+            if (more || publisher->sent_at[publisher->sent % work->window] != 0) is_blocked = true;
             if (publisher->out_offset < publisher->out_length) {
                 ssize_t wrote = send(publisher->fd, publisher->out + publisher->out_offset,
                                      publisher->out_length - publisher->out_offset, MSG_NOSIGNAL);
@@ -261,14 +270,21 @@ static void run(Publisher *publishers, const Work *work) {
                 else if (errno != EAGAIN) die("send: %s", strerror(errno));
             }
             bool writes = more || publisher->out_offset < publisher->out_length;
-            polls[i] = (struct pollfd){.fd = publisher->fd, .events = (short)(POLLIN | (writes ? POLLOUT : 0))};
+            if (writes != waits[i]) {
+                struct epoll_event event = {.events = writes ? EPOLLIN | EPOLLOUT : EPOLLIN, .data.u32 = (uint32_t)i};
+                if (epoll_ctl(epoll, EPOLL_CTL_MOD, publisher->fd, &event) != 0) die("epoll: %s", strerror(errno));
+                waits[i] = writes;
+            }
+            if (writes) is_blocked = true;
         }
+        was_blocked = is_blocked;
         // Paced messages wake the loop when the next one is due, 50 µs at the least.
         uint64_t wait = gap > 0 && publishing ? (gap > 50000 ? (uint64_t)gap : 50000) : 30000000000u;
         struct timespec timeout = {.tv_sec = (time_t)(wait / 1000000000u), .tv_nsec = (long)(wait % 1000000000u)};
-        ppoll(polls, (nfds_t)work->connections, &timeout, NULL);
-        for (int i = 0; i < work->connections; i++) {
-            if (!(polls[i].revents & (POLLIN | POLLHUP))) continue;
+        int ready = epoll_pwait2(epoll, events, MAX_CONNECTIONS, &timeout, NULL);
+        for (int n = 0; n < ready; n++) {
+            if (!(events[n].events & (EPOLLIN | EPOLLHUP))) continue;
+            uint32_t i = events[n].data.u32;
             uint64_t before = publishers[i].acked;
             read_acks(&publishers[i], work);
             acked += publishers[i].acked - before;

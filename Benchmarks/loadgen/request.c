@@ -39,9 +39,9 @@ void request(int port, int size, double seconds) {
         read_exactly(asker, in, answered_length);
         if (memcmp(in, answered, answered_length) != 0) die("the asker got: %.*s", (int)answered_length, in);
         uint64_t after = now_ns();
-        observe(after - before);
+        observe(&latencies, after - before);
         before = after;
     }
     double elapsed = (double)(before - start) / 1e9;
-    report(observations, elapsed, true);
+    report(latencies.count, elapsed, true);
 }

@@ -72,7 +72,8 @@ def latency(bench):
     disk = bench.load("sync", os.path.join(bench.directory, "sync-test"), min(seconds, 120), f"{fastest / 2:.0f}")
     for percentile, factor in (("p99_us", 5), ("p999_us", 20)):
         bench.limit(f"acks at {fastest / 2:,.0f} a second for {seconds:,.0f} s, {percentile[:-3]} (the disk alone: "
-                    f"{disk[percentile]:,.0f}, {disk[percentile] / disk['p50_us']:.1f} x its p50)", "µs", numbers[percentile],
+                    f"{disk[percentile]:,.0f}, {disk[percentile] / disk['p50_us']:.1f} x its p50; sent late by the generator itself: "
+                    f"{numbers['late_' + percentile]:,.0f})", "µs", numbers[percentile],
                     round(factor * numbers["p50_us"]), "its p50", numbers["p50_us"])
 
 
