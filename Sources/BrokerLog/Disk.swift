@@ -43,6 +43,8 @@ final class Disk {
     var cachedBytes = 0
     var cached: [(channel: ChannelID, first: UInt64)] = []
     var cachedHead = 0
+    /// So many of them are looked through for blocks that are gone.
+    var cachedSweep = 1024
 
     /// The search for channels at rest: id of the one looked at last, looks since a block was sealed, and when those
     /// had gone round all channels: bytes of open blocks then (the least since), and the time.

@@ -46,7 +46,10 @@ extension Log {
             guard pending.needs > position else { return false }
             switch pending {
             case .block(_, _, let summary): disk.unwrittenBytes -= Int(summary.rawSize)
-            case .checkpoint: disk.checkpointRuns = false
+            case .checkpoint:
+                disk.checkpointRuns = false
+                disk.checkpointBytes = 0
+                disk.checkpointNotBefore = clock.now() &+ 1_000_000_000
             }
             return true
         }
@@ -80,6 +83,11 @@ extension Log {
                 disk.synced = max(disk.synced, position)
                 disk.committer.noteSynced(position)
                 counters.checkpoints += 1
+            case .left(let reason):
+                report(
+                    .warning(
+                        "a file that is not needed any more could not be removed, and takes its space: \(reason)"
+                    ))
             case .checkpointFailed(let reason):
                 disk.checkpointRuns = false
                 disk.checkpointBytes = 0
@@ -108,6 +116,20 @@ extension Log {
         disk.cachedBytes += storage.capacity
         disk.cached.append((state.id, state.index[position].summary.firstSequence))
         evict(disk)
+        if disk.cached.count - disk.cachedHead >= disk.cachedSweep { forgetUncached(disk) }
+    }
+
+    /// Forgets blocks that went from memory with their messages, not for want of room: while there is room, nothing else does.
+    private func forgetUncached(_ disk: Disk) {
+        disk.cached = disk.cached.dropFirst(disk.cachedHead).filter { channel, first in
+            guard let state = state(channel) else { return false }
+            let position = state.index.firstIndex(reaching: first)
+            guard position < state.index.count else { return false }
+            return state.index[position].summary.firstSequence == first
+                && state.index[position].storage != nil
+        }
+        disk.cachedHead = 0
+        disk.cachedSweep = 2 * disk.cached.count + 1024
     }
 
     /// Lets blocks go that the disk has, while all in memory together are too many.
@@ -262,9 +284,9 @@ extension Log {
                     channel.segments.sealed.map(\.last) + [
                         channel.segments.active?.blocks.last?.summary.lastSequence ?? .max
                     ]
-                if ends.contains(where: { $0 < state.firstSequence }) {
-                    dropSegments(of: state, below: state.firstSequence, disk)
-                }
+                // What is damaged or missing at the front was not trimmed: its file stays, for a repair or a copy.
+                let first = min(state.firstSequence, state.damage.first?.lowerBound ?? .max)
+                if ends.contains(where: { $0 < first }) { dropSegments(of: state, below: first, disk) }
             }
         }
         disk.recoveredSegments = []

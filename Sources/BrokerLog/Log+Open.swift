@@ -116,7 +116,7 @@ extension Log {
     ) throws(LogError) {
         let what: String
         if found.isNoneWhole {
-            if first == 1 && journal.damage.isEmpty { return }
+            if journal.isComplete(fromFirst: first) { return }
             what = "is whole (\(found.damage.map(\.file).joined(separator: ", ")))"
         } else {
             // Only what two checkpoints cover is taken from the journal's front.
@@ -155,11 +155,15 @@ extension Log {
         let files = JournalFiles(
             fileSystem: fileSystem, directory: directory.journal,
             journalSizeBytes: configuration.journalSizeBytes, writesDirect: configuration.sync == .always,
-            used: journal.used, free: journal.free, damaged: counters.damage)
+            used: journal.used, free: journal.free,
+            lastNumber: max(found.lastJournalFile, journal.place.file), damaged: counters.damage)
         let writer = JournalWriter(
             fileSystem: fileSystem, files: files, storeID: directory.storeID, place: journal.place,
             generation: journal.generation, synced: journal.synced,
-            recovered: journal.damage.isEmpty ? journal.used.first { $0.number == journal.place.file } : nil)
+            recovered: journal.damage.isEmpty
+                ? journal.used.first { $0.number == journal.place.file }.map {
+                    (file: $0, generation: journal.placeGeneration)
+                } : nil)
         var segments: [UInt32: SegmentStore.Channel] = [:]
         for channel in found.newest?.channels ?? [] {
             segments[channel.id] = channel.segments

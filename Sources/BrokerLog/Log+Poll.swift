@@ -15,17 +15,24 @@ extension Log {
     }
 
     /// Bytes appended that are not durable yet, and bytes of messages beyond what may wait in memory for
-    /// their segments. Above 32 MiB the engine should stop reading from publishers.
+    /// their segments. Above 32 MiB the engine should stop reading from publishers. What waits while the disk is full, or when
+    /// the log is closed for writing, may wait for ever: it does not count, and publishers get errors.
     public var bytesInFlight: Int {
-        unsafe (hot.pointee.chunkUsed - JournalChunk.headerRoom) + (lateAnswers?.bytes ?? 0)
-            + (disk.map { $0.bytesInFlight + max(0, $0.unwrittenBytes - configuration.unwrittenLimit) } ?? 0)
+        if closedReason != nil { return 0 }
+        let waits = unsafe hot.pointee.isFull ? 0 : 1
+        return unsafe (hot.pointee.chunkUsed - JournalChunk.headerRoom) + (lateAnswers?.bytes ?? 0)
+            + (disk.map {
+                $0.bytesInFlight + waits * max(0, $0.unwrittenBytes - configuration.unwrittenLimit)
+            } ?? 0)
     }
 
     /// Takes in what the committer did.
     private func takeCommitted() {
         guard let disk else { return }
         let committed = disk.committer.takeNews()
-        for result in committed.results {
+        disk.synced = max(disk.synced, committed.synced)
+        // What was under way when another part of the log failed was taken back.
+        for result in committed.results where closedReason == nil {
             disk.bytesInFlight -= result.chunk.submittedBytes
             disk.place = result.place
             disk.journalBytes = max(disk.journalBytes, disk.recoveredBytes + result.journalBytes)

@@ -105,8 +105,9 @@ extension Log {
                         reason:
                             "the index at the end of the segment is damaged; the segment was read from its front"
                     ))
+                // A file that pretends to be longer is not believed.
                 let bytes = try FileBytes(
-                    file, length: size, fileSystem: fileSystem, skipsUnreadable: true)
+                    file, length: min(size, Int(segment.size)), fileSystem: fileSystem, skipsUnreadable: true)
                 blocks = SegmentFile.scan(bytes, channel: id, first: segment.first, end: bytes.count).blocks
             }
         }

@@ -5,7 +5,8 @@ public enum SyncPolicy: Equatable, Sendable {
     /// After it was written; a sync follows at most this many nanoseconds later. A power cut may
     /// take what was acknowledged in between.
     case interval(nanoseconds: UInt64)
-    /// After it was written; only checkpoints sync. A power cut may take what was acknowledged since.
+    /// After it was written; only checkpoints sync, and the journal when it goes on to its next file. A power cut may take what
+    /// was acknowledged since.
     case never
 }
 

@@ -280,6 +280,64 @@ struct CheckpointTests {
         #expect(file.log.payloads(of: channel) == expected)
     }
 
+    @Test(
+        "a segment that is damaged or missing at the front was not trimmed: its file stays",
+        arguments: [false, true])
+    func frontSegment(isMissing: Bool) throws {
+        let file = try store()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        _ = try fill(file, channel, 0..<1_000)
+        file.checkpoint()
+        let front = try #require(file.disk.everything().keys.filter { $0.hasSuffix(".seg") }.min())
+        let content = try #require(file.disk.content(front))
+        if isMissing {
+            try file.disk.remove(front)
+        } else {
+            file.disk.overwrite(front, with: [UInt8](repeating: 0, count: content.count))
+        }
+        try file.disk.syncAll("/")
+        try file.reopen(after: .dropAll)
+        #expect(!file.log.recovery.damage.isEmpty)
+        if isMissing {
+            file.disk.close(try file.disk.open(front, .create))
+            file.disk.overwrite(front, with: content)
+        }
+        _ = try fill(file, channel, 1_000..<1_100)
+        file.checkpoint()
+        file.checkpoint()
+        #expect(file.disk.content(front)?.count == content.count)
+    }
+
+    @Test(
+        "of a checkpoint whose tails are damaged or gone the one before and the journal take the place",
+        arguments: [false, true])
+    func tailsFallBack(areGone: Bool) throws {
+        let file = try FileLog()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        var texts = try fill(file, channel, 0..<300)
+        file.checkpoint("first")
+        texts += try fill(file, channel, 300..<410)
+        file.checkpoint("second")
+        texts += try fill(file, channel, 410..<420)
+        let tails = "/data/checkpoints/0000000000000002.tails"
+        if areGone {
+            try file.disk.remove(tails)
+            try file.disk.syncAll("/")
+        } else {
+            file.disk.flipBit(tails, byte: 2_000, bit: 2)
+        }
+        try file.reopen(after: .dropAll)
+        #expect(
+            file.log.recovery.checkpoint == 1
+                && file.log.recovery.damage.map(\.file) == [String(tails.dropFirst(6))])
+        #expect(file.log.payloads(of: channel) == texts && file.log.recoveredState.snapshot == bytes("first"))
+        texts += try fill(file, channel, 420..<500)
+        file.checkpoint("third")
+        file.checkpoint("fourth")
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: channel) == texts && file.log.recovery.checkpoint == 4)
+    }
+
     @Test("trimming by bytes is exact when the blocks are on disk only")
     func trimsColdBlocks() throws {
         let file = try store()

@@ -147,6 +147,41 @@ struct StoreDirectoryTests {
         }
     }
 
+    @Test("what is acknowledged in a store is there after a power cut, whoever began to create it")
+    func createdInTwoStarts() throws {
+        for code in [Int32(5), 13] {
+            for call in 0..<40 {
+                let file = try FileLog()
+                let disk = SimulatedFileSystem(seed: UInt64(call))
+                nonisolated(unsafe) var calls = 0
+                disk.onCall { kind, path in
+                    // A parent that cannot be read stays so.
+                    if code == 13 { return kind == .syncDirectory && path == "/" ? code : nil }
+                    calls += 1
+                    return calls > call ? code : nil
+                }
+                let opens = {
+                    try Log.open(file.configuration, fileSystem: disk, clock: LogClock { 0 }, wake: {})
+                }
+                _ = try? opens()
+                if code == 5 { disk.onCall(nil) }
+                disk.crash(.process)
+                let log = try opens()
+                let channel = try log.createChannel(named: bytes("a"), limits: ChannelLimits())
+                try log.append("one", to: channel)
+                log.submit()
+                while log.stepCommit() {}
+                _ = log.poll()
+                disk.onCall(nil)
+                disk.crash(.dropAll)
+                let again = try opens()
+                #expect(
+                    again.payloads(of: channel) == ["one"] && again.recovery.damage.isEmpty, "call \(call)")
+                if code == 13 { break }
+            }
+        }
+    }
+
     @Test("tmpfs and network file systems are warned about")
     func volumes() throws {
         for (volume, word) in [(VolumeKind.memory, "tmpfs"), (.network("NFS"), "NFS")] {

@@ -3,8 +3,10 @@
 //
 //     sync     fdatasync, fsync and syncfs fail with EIO
 //     stuck    they do not return while the file says so
+//     list     of a directory whose path ends in /journal readdir gives the first names and then fails with EIO
 //     short    pread and pwrite move one byte up to half of what was asked, and are interrupted every seventh time
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +21,10 @@
 static ssize_t (*real_pread)(int, void *, size_t, off_t);
 static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
 static int (*real_fdatasync)(int), (*real_fsync)(int), (*real_syncfs)(int);
-static atomic_uint calls;
+static DIR *(*real_opendir)(const char *);
+static struct dirent *(*real_readdir)(DIR *);
+static DIR *journal;  // the one that is listed at present
+static atomic_uint calls, names;
 
 __attribute__((constructor)) static void find(void) {
     *(void **)&real_pread = dlsym(RTLD_NEXT, "pread");
@@ -27,6 +32,8 @@ __attribute__((constructor)) static void find(void) {
     *(void **)&real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
     *(void **)&real_fsync = dlsym(RTLD_NEXT, "fsync");
     *(void **)&real_syncfs = dlsym(RTLD_NEXT, "syncfs");
+    *(void **)&real_opendir = dlsym(RTLD_NEXT, "opendir");
+    *(void **)&real_readdir = dlsym(RTLD_NEXT, "readdir");
 }
 
 static bool says(const char *word) {
@@ -50,6 +57,23 @@ static bool sync_fails(void) {
 int fdatasync(int file) { return sync_fails() ? -1 : real_fdatasync(file); }
 int fsync(int file) { return sync_fails() ? -1 : real_fsync(file); }
 int syncfs(int file) { return sync_fails() ? -1 : real_syncfs(file); }
+
+DIR *opendir(const char *path) {
+    DIR *directory = real_opendir(path);
+    size_t length = strlen(path);
+    journal = length > 8 && strcmp(path + length - 8, "/journal") == 0 ? directory : NULL;
+    names = 0;
+    return directory;
+}
+
+struct dirent *readdir(DIR *directory) {
+    int code = errno;  // The end of a directory leaves it as it is.
+    bool fails = directory == journal && says("list") && atomic_fetch_add(&names, 1) >= 3;
+    errno = fails ? EIO : code;
+    return fails ? NULL : real_readdir(directory);
+}
+
+struct dirent64 *readdir64(DIR *directory) { return (struct dirent64 *)readdir(directory); }
 
 // How many of `count` bytes this call may move; 0 when it is interrupted.
 static size_t shortened(size_t count) {

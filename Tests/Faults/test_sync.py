@@ -90,3 +90,23 @@ def test_calls_that_move_less_than_asked_and_are_interrupted_change_nothing(tmp_
         broker.says("")
         checked = subprocess.run([broker.command()[0], "check", broker.directory], capture_output=True, text=True)
         assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_a_start_that_cannot_list_the_journal_is_refused_and_changes_nothing(tmp_path):
+    with FaultyBroker(tmp_path, "--journal-size", "16MB") as broker:
+        with StreamingClient(broker) as client:
+            for number in range(400):
+                client.store("a", b"%d:" % number + bytes(2000))
+        broker.kill()
+        journal = tmp_path / "data" / "journal"
+        before = {path.name: path.read_bytes() for path in journal.iterdir()}
+        assert len(before) > 1
+        broker.says("list")
+        broker.start(wait=False)
+        assert broker.wait_exit(20) != 0
+        assert "readdir" in broker.log, broker.log
+        assert {path.name: path.read_bytes() for path in journal.iterdir()} == before
+        broker.says("")
+        broker.start()
+        with StreamingClient(broker) as client:
+            assert len(client.subscribe("a", start=pb.First).wait(400)) == 400

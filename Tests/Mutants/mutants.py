@@ -57,7 +57,7 @@ MUTANTS = [
         "recycle-without-a-new-generation",
         "the generation tells a recycled file's old frames from new ones",
         "Sources/BrokerLog/Journal/JournalWriter.swift",
-        "        generation += 1\n",
+        "        generation = JournalFileHeader.generation(after: generation, storeID: storeID)\n",
         ""),
     Mutant(
         "free-before-the-checkpoint-is-synced",

@@ -26,6 +26,7 @@ final class CheckpointWriter {
     private var valid: [(number: UInt64, journalFile: UInt64)]
     private var nextNumber: UInt64
     private let encoder = BlockEncoder()
+    var unremoved = Unremoved()
 
     /// - Parameter newest: the highest number seen, whole or not.
     init(
@@ -65,7 +66,7 @@ final class CheckpointWriter {
         }
         valid.append((number, request.place.file))
         if valid.count > 2 { valid.removeFirst(valid.count - 2) }
-        try removeOld(request.damage)
+        removeOld(request.damage)
         return valid.count == 2 ? valid[0].journalFile : nil
     }
 
@@ -95,19 +96,25 @@ final class CheckpointWriter {
         return found
     }
 
-    /// Removes everything but the two newest whole checkpoints; what is damaged gets another name.
-    private func removeOld(_ damage: [Damage]) throws(FileError) {
+    /// Removes everything but the two newest whole checkpoints; what is damaged gets another name. Of what cannot be removed,
+    /// or is no file, nothing depends: the next checkpoint tries again.
+    private func removeOld(_ damage: [Damage]) {
         let kept = Set(
             valid.flatMap {
                 [CheckpointFile.name($0.number, ".checkpoint"), CheckpointFile.name($0.number, ".tails")]
             })
-        for name in try fileSystem.list(directory.checkpoints)
-        where !kept.contains(name) && !name.hasSuffix(".damaged") {
+        let names = (try? fileSystem.list(directory.checkpoints)) ?? []
+        for name in names where !kept.contains(name) && !name.hasSuffix(".damaged") {
             let path = directory.checkpoints + "/" + name
-            if damage.contains(where: { $0.file == "checkpoints/" + name }) {
-                try fileSystem.rename(path, to: path + ".damaged")
-            } else {
-                try fileSystem.remove(path)
+            do throws(FileError) {
+                if damage.contains(where: { $0.file == "checkpoints/" + name }) {
+                    try fileSystem.rename(path, to: path + ".damaged")
+                } else {
+                    try fileSystem.remove(path)
+                }
+                unremoved.note(path, nil)
+            } catch {
+                unremoved.note(path, error)
             }
         }
     }

@@ -13,6 +13,9 @@ struct CheckpointsFound {
     /// Number of the first journal file that must be kept.
     var keptJournalFile: UInt64 { valid.count == 2 ? valid[0].journalFile : 0 }
 
+    /// The greatest number of a journal file that one of them names.
+    var lastJournalFile: UInt64 { valid.map(\.journalFile).max() ?? 0 }
+
     /// Whether there are checkpoints and none is whole: then the journal must tell everything.
     var isNoneWhole: Bool { newest == nil && !damage.isEmpty }
 
@@ -21,6 +24,7 @@ struct CheckpointsFound {
         // from must be there at the next one too.
         try fileSystem.syncDirectory(directory.checkpoints)
         let names = try fileSystem.list(directory.checkpoints)
+        var withoutTails: CheckpointFile?
         for name in names.reversed() {
             guard let number = CheckpointFile.number(name, ".checkpoint") else { continue }
             newestNumber = max(newestNumber, number)
@@ -34,6 +38,10 @@ struct CheckpointsFound {
                 )
                 continue
             }
+            if newest == nil, try !Self.hasTails(file, fileSystem, directory) {
+                withoutTails = withoutTails ?? file
+                continue
+            }
             if let newest {
                 listedBefore = Self.segments(of: file, without: newest)
             } else {
@@ -41,9 +49,54 @@ struct CheckpointsFound {
             }
             valid.insert((number, file.place.file), at: 0)
         }
+        if let withoutTails { take(withoutTails) }
         for name in names {
             if let number = CheckpointFile.number(name, ".tails") { newestNumber = max(newestNumber, number) }
         }
+    }
+
+    /// What to make of a newer checkpoint than those that are whole, of which blocks that channels were filling are damaged.
+    private mutating func take(_ file: CheckpointFile) {
+        guard newest != nil else {
+            // There is nothing else: what it lacks is named when it is restored.
+            newest = file
+            valid = [(file.number, file.place.file)]
+            return
+        }
+        damage.append(
+            Damage(
+                file: "checkpoints/" + CheckpointFile.name(file.number, ".tails"), offset: 0,
+                reason:
+                    "blocks of the checkpoint are damaged; the one before it and the journal take its place"))
+    }
+
+    /// Whether the blocks that channels were filling are whole.
+    private static func hasTails(
+        _ checkpoint: CheckpointFile, _ fileSystem: any FileSystem, _ directory: StoreDirectory
+    ) throws(FileError) -> Bool {
+        let tails = checkpoint.channels.compactMap { channel in channel.tail.map { (channel.id, $0) } }
+        guard !tails.isEmpty else { return true }
+        let file: OpenFile
+        do throws(FileError) {
+            file = try fileSystem.open(
+                directory.checkpoints + "/" + CheckpointFile.name(checkpoint.number, ".tails"), .read)
+        } catch {
+            guard error.isMissing else { throw error }
+            return false
+        }
+        defer { fileSystem.close(file) }
+        let size = UInt64(try fileSystem.size(file))
+        for (channel, tail) in tails {
+            guard UInt64(tail.size) <= size else { return false }
+            let bytes = try FileBytes(
+                file, at: Int(tail.offset), length: Int(tail.size), fileSystem: fileSystem,
+                skipsUnreadable: true)
+            guard let header = BlockHeader(bytes, at: 0), header.channel == channel,
+                header.storeMark == UInt32(truncatingIfNeeded: directory.storeID),
+                header.summary == tail.summary
+            else { return false }
+        }
+        return true
     }
 
     private static func segments(

@@ -18,6 +18,8 @@ extension FileError {
     }
     /// The disk cannot give back what was written there.
     var isUnreadable: Bool { code == EIO && (call == "pread" || call == "read") }
+    /// Nothing was done, nor would be at another time: the right to do it is missing, or the file system cannot.
+    var isRefused: Bool { [EACCES, EPERM, EROFS, EINVAL, ENOTSUP].contains(code) }
     /// The path names nothing.
     public var isMissing: Bool { code == ENOENT || code == ENOTDIR }
     /// The path names something already.

@@ -9,7 +9,7 @@ import CBroker
 ///     checkpoints/       `CheckpointFile`
 ///     space              `SpareSpace`: zeros, given up when the disk is full
 ///
-/// `store`, little endian, written once and never changed:
+/// `store`, little endian, never changed, but written again by a repair:
 ///
 ///      0  u64  magic "DEVPIEBR"
 ///      8  u32  version of the formats of the whole directory: 1
@@ -93,11 +93,17 @@ struct StoreDirectory {
                         + "\"\(stored)\", not \"\(clusterID)\"; start with -cid \(stored) or name another directory"
                 )
             }
+            do {
+                // Who wrote the file may have died before its name was durable.
+                try fileSystem.syncDirectory(path)
+            } catch {
+                throw LogError(.notWritable, "the data directory \(path) cannot be synced (\(error))")
+            }
             return StoreDirectory(
                 path: path, storeID: storeID, clusterID: stored, isNew: false, lock: lock, damage: damage)
         }
         let storeID = newStoreID ?? fileSystem.randomIdentity()
-        try create(path, names, clusterID, storeID, fileSystem)
+        try create(path, names, clusterID, storeID, lock, fileSystem)
         return StoreDirectory(path: path, storeID: storeID, clusterID: clusterID, isNew: true, lock: lock)
     }
 
@@ -166,10 +172,11 @@ struct StoreDirectory {
     /// Writes everything that a store has from the first moment, and syncs each name on the way, so
     /// that a power cut leaves either no store or a whole one.
     private static func create(
-        _ path: String, _ names: [String], _ clusterID: String, _ storeID: UInt64,
+        _ path: String, _ names: [String], _ clusterID: String, _ storeID: UInt64, _ lock: OpenFile,
         _ fileSystem: any FileSystem
     ) throws(LogError) {
         do {
+            try syncParents(of: path, lock, fileSystem)
             for name in ["journal", "channels", "checkpoints"] {
                 if names.contains(name) {
                     guard try fileSystem.list(path + "/" + name).isEmpty else {
@@ -249,6 +256,23 @@ struct StoreDirectory {
         }
     }
 
+    /// Makes the names durable that lead to `path`, whoever made them.
+    private static func syncParents(
+        of path: String, _ lock: OpenFile, _ fileSystem: any FileSystem
+    ) throws(FileError) {
+        let root = path.hasPrefix("/") ? "/" : "./"
+        var parts = path.split(separator: "/", omittingEmptySubsequences: true)
+        while parts.popLast() != nil {
+            do throws(FileError) {
+                try fileSystem.syncDirectory(root + parts.joined(separator: "/"))
+            } catch {
+                // A directory that the broker's user may pass through and not read, or of a file system without such a call.
+                guard error.isRefused else { throw error }
+                return try fileSystem.syncAll(path, by: lock)
+            }
+        }
+    }
+
     private static func makePath(_ path: String, _ fileSystem: any FileSystem) throws(FileError) {
         var missing: [String] = []
         var parts = path.split(separator: "/", omittingEmptySubsequences: true).map(String.init)
@@ -263,14 +287,12 @@ struct StoreDirectory {
             }
         }
         while let next = missing.popLast() {
-            let parent = parts.isEmpty ? (root.isEmpty ? "." : root) : root + parts.joined(separator: "/")
             parts.append(next)
             do {
                 try fileSystem.makeDirectory(root + parts.joined(separator: "/"))
             } catch {
                 guard error.exists else { throw error }
             }
-            try fileSystem.syncDirectory(parent)
         }
     }
 }

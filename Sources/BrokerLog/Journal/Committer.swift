@@ -26,6 +26,8 @@ final class Committer: @unchecked Sendable {
         var results: [CommitResult] = []
         var refused: String?
         var closed: String?
+        /// The greatest position that a sync between batches covered.
+        var synced: UInt64 = 0
     }
 
     private let monitor = Monitor()
@@ -33,6 +35,9 @@ final class Committer: @unchecked Sendable {
     private var results: [CommitResult] = []
     private var refused: String?
     private var closed: String?
+    /// A write or a sync of the journal failed: its files are not touched any more.
+    private var hasFailed = false
+    private var syncedBetween: UInt64 = 0
     private var isStalled = false
     private var isWorking = false
     private var stops = false
@@ -73,7 +78,7 @@ final class Committer: @unchecked Sendable {
     /// What happened since it was asked before.
     func takeNews() -> News {
         monitor.locked {
-            let news = News(results: results, refused: refused, closed: closed)
+            let news = News(results: results, refused: refused, closed: closed, synced: syncedBetween)
             results.removeAll(keepingCapacity: true)
             return news
         }
@@ -128,7 +133,7 @@ final class Committer: @unchecked Sendable {
         while true {
             let goesOn = monitor.locked { () -> Bool in
                 while !canWork && !stops {
-                    if let pause = unsyncedPause(isClosed: closed != nil) {
+                    if let pause = unsyncedPause(hasFailed: hasFailed) {
                         if pause == 0 { return true }
                         monitor.wait(nanoseconds: pause)
                     } else {
@@ -152,7 +157,7 @@ final class Committer: @unchecked Sendable {
 
     /// Syncs what an interval left unsynced, and lets go of the files.
     func finish() {
-        if case .interval = policy, monitor.locked({ closed == nil }) {
+        if case .interval = policy, !monitor.locked({ hasFailed }) {
             do throws(JournalFailure) { try writer.sync() } catch { fail(error, nil) }
         }
         writer.close()
@@ -207,20 +212,23 @@ final class Committer: @unchecked Sendable {
 
     /// With an interval: syncs when it has passed.
     func syncIfDue() {
-        guard unsyncedPause(isClosed: monitor.locked { closed != nil }) == 0 else { return }
+        guard unsyncedPause(hasFailed: monitor.locked { hasFailed }) == 0 else { return }
         do throws(JournalFailure) {
             try writer.sync()
             lastSync = clock.now()
-            monitor.locked { counters.syncs = writer.syncs }
+            monitor.locked {
+                counters.syncs = writer.syncs
+                syncedBetween = writer.synced
+            }
         } catch {
             fail(error, nil)
-            wake()
         }
+        wake()
     }
 
     /// Nanoseconds until the next sync of an interval is due; nil when none is.
-    private func unsyncedPause(isClosed: Bool) -> UInt64? {
-        guard case .interval(let interval) = policy, writer.synced < writer.place.position, !isClosed else {
+    private func unsyncedPause(hasFailed: Bool) -> UInt64? {
+        guard case .interval(let interval) = policy, writer.synced < writer.place.position, !hasFailed else {
             return nil
         }
         let passed = clock.now() &- lastSync
@@ -237,6 +245,7 @@ final class Committer: @unchecked Sendable {
                 // Control records wait for space; messages are given back.
                 if queue.contains(where: \.hasMessages) { refused = reason } else { isStalled = true }
             case .failed(let reason):
+                hasFailed = true
                 if closed == nil { closed = reason }
             }
             isWorking = false

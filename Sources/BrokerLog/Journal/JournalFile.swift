@@ -11,7 +11,8 @@
 ///      8  u64  store id
 ///     16  u64  number: that of the name. A recycled file was renamed before; until its new header is
 ///              written the old one tells that it is not in use.
-///     24  u64  generation: higher than that of every file before. A frame of another generation is old.
+///     24  u64  generation: higher than that of every file before, by a number nobody can guess. A frame of another
+///              generation is old.
 ///     32  u64  position of the last record before the first frame, 0 if none
 ///     40  u32  checksum of the frame before the first one of this file, 0 if none. With the position it
 ///              says where the file continues the journal: whatever follows that frame in the file
@@ -33,6 +34,16 @@ struct JournalFileHeader: Equatable {
     var generation: UInt64
     var previousPosition: UInt64
     var previousChecksum: UInt32
+
+    /// No generation reaches it, though each is some 2^31 above the one before.
+    static let generationLimit: UInt64 = 1 << 63
+
+    /// The generation of the file that is put to use next. Publishers cannot know it, nor the store's id, from which it follows:
+    /// a frame of it that somebody hid in a message would count, were the file with the message used again.
+    static func generation(after last: UInt64, storeID: UInt64) -> UInt64 {
+        var generator = SeededGenerator(seed: storeID ^ last)
+        return last + 1 + generator.next() >> 32
+    }
 
     /// The first 4096 bytes of a file.
     func page() -> [UInt8] {
@@ -111,7 +122,7 @@ struct JournalFileHeader: Equatable {
             let generation = reader.integer(UInt64.self), let position = reader.integer(UInt64.self),
             let previous = reader.integer(UInt32.self),
             reader.integer(UInt32.self) == checksum(Array(bytes.prefix(44))),
-            generation < Record.numberLimit, position < Record.numberLimit
+            generation < generationLimit, position < Record.numberLimit
         else { return .unreadable }
         return .valid(
             JournalFileHeader(

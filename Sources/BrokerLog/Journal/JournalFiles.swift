@@ -46,11 +46,13 @@ final class JournalFiles: @unchecked Sendable {
     ///   - writesDirect: whether frames go past the page cache: where each is synced at once.
     ///   - used: files that recovery may need, oldest first.
     ///   - free: other files of the journal, which may be recycled.
+    ///   - lastNumber: the greatest number that the store is known to have used, of files that may be gone: a new file must not
+    ///     pass for one of those.
     ///   - damaged: what is known to be damaged, of which files named here are kept: under the name with `.damaged`
     ///     behind it, when they would be recycled.
     init(
         fileSystem: any FileSystem, directory: String, journalSizeBytes: Int, writesDirect: Bool,
-        used: [Entry], free: [Entry], damaged: [Damage] = []
+        used: [Entry], free: [Entry], lastNumber: UInt64, damaged: [Damage] = []
     ) {
         mode = writesDirect ? .writeDirect : .write
         self.damaged = Set(
@@ -65,7 +67,7 @@ final class JournalFiles: @unchecked Sendable {
         let known = (used + free).map(\.size).max() ?? 0
         // The first file is small, so that an idle data directory is.
         nextSize = min(fullSize, max(256 << 10, known / 4096 * 4096))
-        nextNumber = ((used + free).map(\.number).max() ?? 0) + 1
+        nextNumber = (used + free).reduce(lastNumber) { max($0, $1.number) } + 1
         self.used = used
         self.free = free
         totalBytes = (used + free).reduce(0) { $0 + $1.size }

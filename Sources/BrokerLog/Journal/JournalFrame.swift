@@ -34,9 +34,9 @@ struct JournalFrame: Equatable {
     var previousChecksum: UInt32
     var checksum: UInt32 = 0
 
-    /// Whether the numbers are below what anyone reaches (`Record.numberLimit`).
+    /// Whether the numbers are below what anyone reaches (`Record.numberLimit`, `JournalFileHeader.generationLimit`).
     var isPlausible: Bool {
-        generation < Record.numberLimit && firstPosition < Record.numberLimit
+        generation < JournalFileHeader.generationLimit && firstPosition < Record.numberLimit
             && knownSynced < Record.numberLimit
     }
 

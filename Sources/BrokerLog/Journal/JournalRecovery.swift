@@ -44,6 +44,11 @@ struct JournalRecovery {
     private var files: [File] = []
     private var loaded: (index: Int, bytes: FileBytes)?
     private var startsAfterDamage = false
+    /// The generation of the file that `place` is in.
+    private(set) var placeGeneration: UInt64 = 0
+    /// The greatest position that marks at the ends of files say to be synced in files behind them.
+    private var marked: UInt64 = 0
+
     /// - Parameters:
     ///   - start: where to begin; nil for the first file.
     ///   - covered: the last position that the checkpoint holds.
@@ -87,6 +92,8 @@ struct JournalRecovery {
         }
         if try !beginsHeadless(at: offset) { index = files.count }
         while index < files.count {
+            // The file behind may hold nothing of what the mark speaks of, if it was begun and a later one took its place.
+            marked = max(marked, mark(try load(index), at: offset, in: index) ?? 0)
             if let next = continuation(after: index) {
                 index = next
                 offset = JournalFileHeader.pageSize
@@ -126,9 +133,17 @@ struct JournalRecovery {
             startsAfterDamage = true
         }
         loaded = nil
+        // Frames have it too, should the header be damaged.
+        placeGeneration = files.first { $0.number == place.file }?.header?.generation ?? placeGeneration
         place.position = max(place.position, covered)
         // Every file was synced before it was read.
         synced = place.position
+    }
+
+    /// Whether the journal tells everything from the store's first record on, `first` being the position of the first that it
+    /// gave. That need not be 1: positions of messages that were refused are left out.
+    func isComplete(fromFirst first: UInt64?) -> Bool {
+        first != nil && positionBefore == 0 && damage.isEmpty
     }
 
     // MARK: Files
@@ -295,6 +310,7 @@ struct JournalRecovery {
         place.position = frame.lastPosition
         place.checksum = frame.checksum
         generation = max(generation, frame.generation)
+        placeGeneration = frame.generation
         self.bytes += UInt64(frame.stride)
         frames += 1
         unsafe Self.forEachRecord(
@@ -327,7 +343,7 @@ struct JournalRecovery {
         from start: Int, offset: Int
     ) throws(FileError) -> (resume: Resume?, known: UInt64) {
         var resume: Resume?
-        var known = covered
+        var known = max(covered, marked)
         var position = place.position
         for index in files.indices.dropFirst(start) {
             let bytes = try load(index)
@@ -413,6 +429,6 @@ struct JournalRecovery {
             bytes: UInt64(length))
         cutTail =
             "\(name(files[index].number)) from offset \(offset): an unsynced tail after position "
-            + "\(place.position), of which nothing was acknowledged"
+            + "\(place.position), of which nothing was acknowledged with --sync always"
     }
 }

@@ -37,16 +37,17 @@ final class JournalWriter {
         byteCount: JournalFileHeader.pageSize, alignment: JournalFileHeader.pageSize)
 
     /// The file that recovery ended in, if the mark that another follows may be written there.
-    private var recovered: JournalFiles.Entry?
+    private var recovered: (file: JournalFiles.Entry, generation: UInt64)?
 
     /// - Parameters:
     ///   - place: behind the last frame that recovery took in; the first frame goes to a new file.
-    ///   - recovered: the file of that frame; nil when damage lies behind it, which is not overwritten.
+    ///   - recovered: the file of that frame, with its generation, which need not be the highest; nil when damage lies behind
+    ///     it, which is not overwritten.
     ///   - generation: the highest one found.
     init(
         fileSystem: any FileSystem, files: JournalFiles, storeID: UInt64, place: JournalPlace,
         generation: UInt64,
-        synced: UInt64, recovered: JournalFiles.Entry?
+        synced: UInt64, recovered: (file: JournalFiles.Entry, generation: UInt64)?
     ) {
         self.recovered = recovered
         self.fileSystem = fileSystem
@@ -137,12 +138,12 @@ final class JournalWriter {
         files.close()
     }
 
-    private func openRecovered() -> JournalFiles.Taken? {
-        guard let entry = recovered else { return nil }
+    private func openRecovered() -> (JournalFiles.Taken, UInt64)? {
+        guard let (entry, generation) = recovered else { return nil }
         recovered = nil
         // Where it cannot be opened the mark is missing: one more file whose loss would not be noticed, and no more.
         guard let file = try? fileSystem.open(files.path(entry.number), .write) else { return nil }
-        return JournalFiles.Taken(number: entry.number, file: file, size: entry.size)
+        return (JournalFiles.Taken(number: entry.number, file: file, size: entry.size), generation)
     }
 
     private func roll(forMessages: Bool) throws(JournalFailure) {
@@ -155,11 +156,11 @@ final class JournalWriter {
         // What was written to the file that is left must not be forgotten by later syncs.
         if synced < place.position, current != nil { try sync() }
         if let left { fileSystem.close(left.file.file) }
-        left = (current ?? openRecovered()).map { file in
+        left = (current.map { ($0, generation) } ?? openRecovered()).map { file, generation in
             (file, .mark(after: place.position, place.checksum, generation: generation), Int(place.offset))
         }
         current = next
-        generation += 1
+        generation = JournalFileHeader.generation(after: generation, storeID: storeID)
         place.file = next.number
         place.offset = UInt64(JournalFileHeader.pageSize)
         let header = JournalFileHeader(

@@ -101,12 +101,13 @@ extension SegmentStore {
 
     /// A checkpoint, which covers everything up to `position`, lists what there is now. Files that neither it nor the one
     /// before lists go.
-    func noteCheckpoint(at position: UInt64) throws(FileError) {
+    func noteCheckpoint(at position: UInt64) {
         noteCovered(position)
         for index in retired.indices { retired[index].checkpoints += 1 }
         let unneeded = retired.filter { $0.checkpoints >= 2 }
         retired.removeAll { $0.checkpoints >= 2 }
-        for segment in unneeded { try remove(SegmentFile.path(directory, segment.channel, segment.first)) }
+        for segment in unneeded { remove(SegmentFile.path(directory, segment.channel, segment.first)) }
+        for path in unremoved.paths { remove(path) }
         if !hasSwept {
             do throws(FileError) { try removeLeftovers() } catch {
                 // It only saves space, and is tried again with the next checkpoint.

@@ -53,6 +53,7 @@ final class SegmentStore {
     /// than a few would keep the journal's syncs waiting.
     private var piecesBytes: Int { min(192 << 10, segmentBytes / 4) }
     private(set) var bytesWritten: UInt64 = 0
+    var unremoved = Unremoved()
     /// The position that the newest checkpoint covers; of what lies above it the journal has everything.
     private var checkpointPosition: UInt64
     /// Segments sealed since that checkpoint.
@@ -257,11 +258,11 @@ final class SegmentStore {
         let gone = channel.sealed.filter { $0.last < first }.map(\.first)
         channel.sealed.removeAll { $0.last < first }
         channels[id] = channel
-        for segment in gone { try remove(SegmentFile.path(directory, id, segment)) }
+        for segment in gone { remove(SegmentFile.path(directory, id, segment)) }
         if let active = channel.active, let last = active.blocks.last, last.summary.lastSequence < first {
             closeFile(id)
             channels[id]?.active = nil
-            try remove(SegmentFile.path(directory, id, active.first))
+            remove(SegmentFile.path(directory, id, active.first))
         }
     }
 
@@ -271,11 +272,12 @@ final class SegmentStore {
         channels[id] = nil
         let path = "\(directory)/\(id)"
         do throws(FileError) {
-            for name in try fileSystem.list(path) { try remove(path + "/" + name) }
+            for name in try fileSystem.list(path) { remove(path + "/" + name) }
             try fileSystem.removeDirectory(path)
         } catch {
-            // A channel whose messages never left the journal has no directory.
-            guard error.isMissing else { throw error }
+            // A channel whose messages never left the journal has no directory; one that cannot be emptied is no one's, and
+            // the next start tries again.
+            if !error.isMissing { unremoved.note(path, error) }
         }
     }
 
@@ -360,6 +362,7 @@ final class SegmentStore {
         for name in try fileSystem.list(directory) {
             guard let id = UInt32(name), channels[id]?.isClean != true else { continue }
             try removeUnlisted(id, channels[id] ?? Channel())
+            if channels[id] == nil { try? fileSystem.removeDirectory("\(directory)/\(id)") }
             channels[id]?.isClean = true
         }
         hasSwept = true
@@ -373,18 +376,20 @@ final class SegmentStore {
         for segment in retired where segment.channel == id { listed.insert(SegmentFile.name(segment.first)) }
         do throws(FileError) {
             for name in try fileSystem.list(path) where name.hasSuffix(".seg") && !listed.contains(name) {
-                try remove(path + "/" + name)
+                remove(path + "/" + name)
             }
         } catch {
             guard error.isMissing else { throw error }
         }
     }
 
-    func remove(_ path: String) throws(FileError) {
+    /// Removes a file that no checkpoint needs. Where that fails it is tried again after the next checkpoint.
+    func remove(_ path: String) {
         do throws(FileError) {
             try fileSystem.remove(path)
+            unremoved.note(path, nil)
         } catch {
-            guard error.isMissing else { throw error }
+            unremoved.note(path, error.isMissing ? nil : error)
         }
     }
 }

@@ -23,6 +23,8 @@ final class Background: @unchecked Sendable {
         case lost(channel: UInt32, segment: UInt64)
         /// A checkpoint is durable up to this position.
         case checkpoint(position: UInt64)
+        /// Something that nobody needs could not be removed.
+        case left(String)
         /// The disk was full; it may be tried again later.
         case checkpointFailed(String)
     }
@@ -171,8 +173,10 @@ final class Background: @unchecked Sendable {
             failure = nil
             do throws(FileError) { done = try perform(job, lot, isBehind) } catch { failure = error }
         }
+        let left = segments.unremoved.takeUntold() + checkpoints.unremoved.takeUntold()
+        monitor.locked { results.append(contentsOf: left.map { .left("\($0)") }) }
         finishJob(job, done, failure)
-        if !done.isEmpty || failure != nil { wake() }
+        if !done.isEmpty || !left.isEmpty || failure != nil { wake() }
         return true
     }
 
@@ -237,7 +241,7 @@ final class Background: @unchecked Sendable {
             if let unneeded = try checkpoints.write(request, segments: segments) {
                 files.release(below: unneeded)
             }
-            try segments.noteCheckpoint(at: request.position)
+            segments.noteCheckpoint(at: request.position)
             space.keep(min(spaceBytes, 2 * files.nextBytes))
             return [.checkpoint(position: request.position)]
         }
