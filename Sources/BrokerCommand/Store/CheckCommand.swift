@@ -9,7 +9,7 @@ struct CheckCommand: AsyncParsableCommand {
         discussion: """
             Reads checkpoints, journal, and every message of every channel with its checksum, and prints what is there and \
             what is damaged: file, offset, channels and sequences, and what `broker repair` would do about it. Changes nothing. A \
-            broker may run on the directory; what it writes meanwhile may look damaged.
+            broker may run on the directory, or be started meanwhile; what it writes then may look damaged.
             Exit code: 0 sound, 1 damaged, 2 it cannot be read.
             """)
 
@@ -19,15 +19,20 @@ struct CheckCommand: AsyncParsableCommand {
     mutating func run() async throws {
         let report = try Self.check(directory)
         let plan = LogRepair.plan(for: report, directory: directory)
-        Terminal.out(json ? report.json(plan).text + "\n" : report.text + Self.text(plan, report))
+        let refusal = LogRepair.refusal(for: report, directory: directory)
+        Terminal.out(
+            json
+                ? report.json(plan, refusal).text + "\n" : report.text + Self.text(plan, report, refusal))
         if !report.damage.isEmpty {
             let places = report.damage.count == 1 ? "one place" : "\(report.damage.count) places"
-            throw CommandFailure("\(directory) is damaged in \(places); what is not named above is sound")
+            let rest = report.isComplete ? "what is not named above is sound" : "not all of it could be read"
+            throw CommandFailure("\(directory) is damaged in \(places); \(rest)")
         }
     }
 
     /// What a repair would do, for a person.
-    static func text(_ plan: RepairPlan, _ report: LogCheckReport) -> String {
+    static func text(_ plan: RepairPlan, _ report: LogCheckReport, _ refusal: LogError? = nil) -> String {
+        if let refusal { return "`broker repair` would refuse: \(refusal.description.printable)\n" }
         guard !plan.steps.isEmpty else { return "" }
         var text = "`broker repair` would:\n"
         for step in plan.steps { text += "  - \(step.description.printable)\n" }
@@ -62,25 +67,24 @@ extension LogCheckReport {
         var text = """
             Store:       \(storeName), format version \(formatVersion)
             Cluster id:  \(clusterID.map(\.printable) ?? "not known: the file store is damaged or missing")
-            Channels:    \(Figures.grouped(channels.count))
-            Messages:    \(Figures.grouped(messages)) (\(Figures.bytes(Double(payloadBytes))) of payload)
+            Channels:    \(ifRead(Figures.grouped(channels.count)))
+            Messages:    \(ifRead(messagesText))
             Checkpoints: \(checkpoints)
-            Segments:    \(Figures.grouped(segments))
-            Journal:     \(journal.files) files, \(Figures.grouped(journal.frames)) frames \
-            (\(Figures.bytes(Double(journal.bytes))))
+            Segments:    \(ifRead(Figures.grouped(segments)))
+            Journal:     \(ifRead(journalText))
 
             """
         if !channels.isEmpty { text += "\n" + table.text + "\n" }
         if let tail = journal.tornTail {
             text += """
-                Torn tail: \(tail.file) at offset \(tail.offset), \(tail.bytes) bytes: never synced, so never acknowledged; \
-                the next start cuts it
+                Torn tail: \(tail.file) at offset \(tail.offset), \(tail.bytes) bytes: never synced, so with --sync always \
+                none of it was acknowledged; the next start cuts it
 
                 """
         }
         for damage in damage { text += "Damage: \(damage.description.printable)\n" }
         for range in lostBefore { text += "Lost before, repaired: \(range.description.printable)\n" }
-        if !damage.isEmpty {
+        if !damage.isEmpty, isComplete {
             // What is remembered of earlier damage may say anything.
             let gone = Set(damage.flatMap(\.lost)).reduce(0) { sum, range in
                 let (total, overflow) = sum.addingReportingOverflow(range.sequences.count)
@@ -92,8 +96,23 @@ extension LogCheckReport {
         return damage.isEmpty ? text + "Sound\n" : text
     }
 
+    private var messagesText: String {
+        "\(Figures.grouped(messages)) (\(Figures.bytes(Double(payloadBytes))) of payload)"
+    }
+
+    private var journalText: String {
+        "\(journal.files) files, \(Figures.grouped(journal.frames)) frames "
+            + "(\(Figures.bytes(Double(journal.bytes))))"
+    }
+
+    /// A figure, unless nobody looked.
+    private func ifRead(_ figure: String) -> String {
+        isComplete ? figure : "not read: no checkpoint says what there is"
+    }
+
     /// The report for a program, with what a repair would do.
-    func json(_ plan: RepairPlan) -> JSON {
+    func json(_ plan: RepairPlan, _ refusal: LogError? = nil) -> JSON {
+        let steps = refusal == nil ? plan.steps : []
         var members: [String: JSON] = [
             "store_id": .string(storeName), "cluster_id": clusterID.map { .string($0) } ?? .null,
             "format_version": .integer(Int64(formatVersion)), "in_use": .bool(isInUse),
@@ -104,10 +123,11 @@ extension LogCheckReport {
                 "bytes": .integer(Int64(clamping: journal.bytes)),
             ]),
             "channels": .array(channels.map(\.json)), "damage": .array(damage.map(\.json)),
-            "sound": .bool(damage.isEmpty),
+            "sound": .bool(damage.isEmpty), "complete": .bool(isComplete),
             "lost_before": .array(lostBefore.map(\.json)),
-            "repair": .array(plan.steps.map { .string($0.description) }),
+            "repair": .array(steps.map { .string($0.description) }),
         ]
+        if let refusal { members["repair_refused"] = .string(refusal.description) }
         if let tail = journal.tornTail {
             members["torn_tail"] = .object([
                 "file": .string(tail.file), "offset": .integer(Int64(clamping: tail.offset)),

@@ -10,7 +10,7 @@ struct RepairCommand: AsyncParsableCommand {
             Checks the directory, keeps copies of the damaged files in DIR/damaged, and makes two checkpoints of everything that \
             is whole. What damage took is gone: its sequences stay unused, and no repair brings it back. Run it while no \
             broker runs on the directory; it may be ended and begun again at any time.
-            Exit code: 0 sound, or sound now; 1 a dry run found damage; 2 it cannot be repaired.
+            Exit code: 0 sound, or sound now; 1 a dry run found damage; 2 it cannot be repaired, which a dry run says too.
             """)
 
     @Argument(help: "Data directory.") var directory: String

@@ -3,21 +3,23 @@ public enum LogCheck {
     /// Verifies every checksum of a data directory: the store file, checkpoints and their tails, journal, segments. The
     /// broker's own recovery is run in memory and every message read; then what recovery has no need of is verified too.
     ///
-    /// A broker may run on the directory: this does not wait for it, and `LogCheckReport.isInUse` says so.
+    /// A broker may run on the directory, or start meanwhile: this neither waits for it nor keeps it from starting, and
+    /// `LogCheckReport.isInUse` says so.
     ///
     /// - Throws: `LogError` when the directory cannot be read as a store: `.noStore`, `.foreignStore`, `.newerVersion`,
     ///   `.damaged` (the store file, and no journal says which store it is), `.fileSystem`.
     public static func run(
         directory: String, fileSystem: any FileSystem = RealFileSystem()
     ) throws(LogError) -> LogCheckReport {
-        let files = ReadOnlyFileSystem(fileSystem, readsInUse: true)
+        let files = ReadOnlyFileSystem(fileSystem, directory, readsInUse: true)
         var attempts = 1
         while true {
             do throws(LogError) {
                 var check = try StoreCheck(directory, files)
                 return try check.run()
             } catch {
-                // A broker that runs may take a file away just when it is to be read.
+                // A broker that runs, maybe only since a moment ago, may take a file away just when it is to be read.
+                try? files.lookForBroker()
                 guard files.isInUse, error.code == .fileSystem, attempts < 5 else { throw error }
                 attempts += 1
             }
@@ -44,12 +46,10 @@ struct StoreCheck {
     mutating func run() throws(LogError) -> LogCheckReport {
         do {
             try findParts()
-            let hasParts = report.damage.isEmpty
             if let damage = identity.damage { report.add(damage) }
-            if hasParts {
-                try readCheckpoints()
-                try readMessages()
-            }
+            try readCheckpoints()
+            try readMessages()
+            try fileSystem.lookForBroker()
         } catch let error as LogError {
             throw error
         } catch {
@@ -60,15 +60,11 @@ struct StoreCheck {
         return report
     }
 
-    /// Names directories that are missing: without them nothing can be read.
+    /// Names directories that are missing. They are read as if they were empty, which tells what is gone with them.
     private mutating func findParts() throws(FileError) {
-        for part in ["journal", "channels", "checkpoints"] {
-            do throws(FileError) {
-                _ = try fileSystem.list("\(directory)/\(part)")
-            } catch {
-                guard error.isMissing else { throw error }
-                report.add(Damage(file: part, offset: 0, reason: "the directory is missing"))
-            }
+        for part in RepairPlan.directories {
+            guard try fileSystem.isMissing("\(directory)/\(part)") else { continue }
+            report.add(Damage(file: part, offset: 0, reason: "the directory is missing"))
         }
     }
 
@@ -94,6 +90,7 @@ struct StoreCheck {
             reader = try OfflineReader(directory, identity, fileSystem)
         } catch {
             guard error.code == .damaged else { throw error }
+            report.isComplete = false
             // No checkpoint is whole, and each of them is named already; or none is there.
             if !report.damage.contains(where: { $0.file.hasPrefix("checkpoints") }) {
                 report.add(Damage(file: "checkpoints", offset: 0, reason: error.description))
@@ -125,11 +122,11 @@ struct StoreCheck {
     /// Takes in what recovery and reading found. Channels remember what they lost when the damage is repaired.
     private mutating func noteDamage(_ log: Log) {
         let known = log.statistics.damage
-        for damage in known {
-            // Recovery tells more of a place.
-            report.damage.removeAll { $0.file == damage.file && $0.offset == damage.offset }
-            report.damage.append(damage)
+        // Recovery tells more of a place, of which it may have several things to say.
+        report.damage.removeAll { damage in
+            known.contains { $0.file == damage.file && $0.offset == damage.offset }
         }
+        report.damage += known
         for id in log.channels {
             for range in log.info(of: id)?.damage ?? [] {
                 let isNamed = known.contains { damage in

@@ -1,6 +1,7 @@
 /// What checking a data directory found.
 public struct LogCheckReport: Equatable, Sendable {
-    /// The journal's end that was written and never synced: nothing of it was acknowledged, and the next start cuts it.
+    /// The journal's end that was written and never synced: with `SyncPolicy.always` nothing of it was acknowledged, and the
+    /// next start cuts it.
     public struct TornTail: Equatable, Sendable {
         /// Path of the file below the data directory.
         public var file: String
@@ -30,6 +31,9 @@ public struct LogCheckReport: Equatable, Sendable {
     public var formatVersion: UInt32
     /// Whether a broker runs on the directory: what it writes meanwhile may look torn.
     public var isInUse = false
+    /// Whether all of it was read. It is not where a broker does not start: no checkpoint says what segments and journal hold,
+    /// and the journal does not tell everything by itself.
+    public var isComplete = true
     /// Every channel, oldest first, with the messages that were read and are whole.
     public var channels: [StoredChannel] = []
     /// Bytes of payload read.

@@ -47,7 +47,7 @@ struct StoreIdentity: Equatable {
 }
 
 /// The messages of a data directory that no broker runs on. Opening recovers in memory what is there, by the code that
-/// starts a broker on it; nothing in the directory is changed. While the reader lives no broker can start on it.
+/// starts a broker on it; nothing in the directory is changed. While a reader lives that `open` gave no broker can start on it.
 public final class OfflineReader {
     /// The log, which works only when it is asked to.
     let log: Log
@@ -60,7 +60,7 @@ public final class OfflineReader {
     public static func open(
         directory: String, fileSystem: any FileSystem = RealFileSystem()
     ) throws(LogError) -> OfflineReader {
-        let files = ReadOnlyFileSystem(fileSystem, readsInUse: false)
+        let files = ReadOnlyFileSystem(fileSystem, directory, readsInUse: false)
         let identity = try StoreIdentity(directory, files)
         do throws(LogError) {
             return try OfflineReader(directory, identity, files)
@@ -105,6 +105,25 @@ public final class OfflineReader {
             throw LogError(.noChannel, "there is no channel \"\(String(decoding: channel, as: UTF8.self))\"")
         }
         unsafe try log.forEachMessage(of: id, from: sequence, body)
+    }
+
+    /// What damage took, or may have taken, of a channel's messages: all of it for those that were read before.
+    ///
+    /// - Parameter sequences: the messages that are asked about.
+    /// - Returns: the damage that concerns them, also where nobody can say what it took; and those that are lost, to damage that
+    ///   was repaired too.
+    public func losses(
+        of channel: [UInt8], in sequences: ClosedRange<UInt64>
+    ) -> (damage: [Damage], lost: [LostRange]) {
+        guard let id = log.channel(named: channel) else { return ([], []) }
+        let segments = "channels/\(id.rawValue)/"
+        let damage = log.statistics.damage.filter { damage in
+            // What a damaged frame of the journal names need not be all that was in it.
+            damage.file.hasPrefix("journal") || damage.lost.isEmpty && damage.file.hasPrefix(segments)
+                || damage.lost.contains { $0.channel == id && $0.sequences.overlaps(sequences) }
+        }
+        let lost = (log.info(of: id)?.damage ?? []).filter { $0.overlaps(sequences) }
+        return (damage, lost.map { LostRange(channel: id, name: channel, sequences: $0) })
     }
 }
 

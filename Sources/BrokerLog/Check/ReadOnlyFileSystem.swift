@@ -5,21 +5,56 @@ import Synchronization
 /// change one fails. What looks into a data directory goes through it, so that looking cannot do harm.
 final class ReadOnlyFileSystem: FileSystem {
     private let base: any FileSystem
+    private let directory: String
     private let readsInUse: Bool
     private let foundInUse = Atomic<Bool>(false)
-    /// Stands for a file that writing would have created: it is empty.
+    /// Stands for a file that writing would have created, and for the lock where it is not held: it is empty.
     private static let absent = OpenFile(descriptor: .min)
 
-    /// - Parameter readsInUse: whether a lock that another process holds is passed over (`isInUse` says so then).
-    init(_ base: any FileSystem, readsInUse: Bool) {
+    /// - Parameters:
+    ///   - directory: the data directory that is looked into.
+    ///   - readsInUse: whether a broker may run on it, or start meanwhile (`isInUse` says so then): its lock is looked at and
+    ///     not held. Otherwise it is taken as a broker takes it.
+    init(_ base: any FileSystem, _ directory: String, readsInUse: Bool) {
         self.base = base
+        self.directory = directory
         self.readsInUse = readsInUse
     }
 
     /// Whether another process held the lock.
     var isInUse: Bool { foundInUse.load(ordering: .relaxed) }
 
+    /// Looks whether a broker runs on the directory now: one may have started since it was looked at before.
+    func lookForBroker() throws(FileError) {
+        guard readsInUse else { return }
+        let file: OpenFile
+        do throws(FileError) {
+            file = try base.open(directory + "/lock", .read)
+        } catch {
+            guard error.isMissing else { throw error }
+            return
+        }
+        // The lock ends with the file: reading takes minutes, and a broker that is started meanwhile must get it.
+        defer { base.close(file) }
+        if try !base.lock(file) { foundInUse.store(true, ordering: .relaxed) }
+    }
+
+    /// Whether a directory is missing, also where `list` shows it as empty.
+    func isMissing(_ path: String) throws(FileError) -> Bool {
+        do throws(FileError) {
+            _ = try base.list(path)
+            return false
+        } catch {
+            guard error.isMissing else { throw error }
+            return true
+        }
+    }
+
     func open(_ path: String, _ mode: OpenMode) throws(FileError) -> OpenFile {
+        if readsInUse, path == directory + "/lock" {
+            try lookForBroker()
+            return Self.absent
+        }
         do throws(FileError) {
             return try base.open(path, .read)
         } catch {
@@ -45,13 +80,20 @@ final class ReadOnlyFileSystem: FileSystem {
 
     /// A broker that runs has the lock.
     func lock(_ file: OpenFile) throws(FileError) -> Bool {
-        if file == Self.absent { return true }
-        if try base.lock(file) { return true }
-        foundInUse.store(true, ordering: .relaxed)
-        return readsInUse
+        file == Self.absent ? true : try base.lock(file)
     }
 
-    func list(_ path: String) throws(FileError) -> [String] { try base.list(path) }
+    /// One of the store's directories that is missing counts as empty, so that the rest can be read.
+    func list(_ path: String) throws(FileError) -> [String] {
+        do throws(FileError) {
+            return try base.list(path)
+        } catch {
+            guard error.isMissing, RepairPlan.directories.contains(where: { path == "\(directory)/\($0)" })
+            else { throw error }
+            return []
+        }
+    }
+
     func volume(of path: String) -> VolumeKind { base.volume(of: path) }
     func randomIdentity() -> UInt64 { base.randomIdentity() }
 

@@ -26,6 +26,17 @@ public enum LogRepair {
         }
     }
 
+    /// Why a repair leaves a data directory alone of which a check found this; nil where it does not. It goes by the rule by
+    /// which a broker starts: the check has tried that.
+    public static func refusal(for report: LogCheckReport, directory: String) -> LogError? {
+        if report.isComplete { return nil }
+        return LogError(
+            .damaged,
+            "no checkpoint in \(directory)/checkpoints is whole, and the journal does not reach back to the beginning "
+                + "without a gap: names and limits of the channels are not known. Restore the newest checkpoint with its "
+                + "tails from a copy of the directory. Nothing was changed")
+    }
+
     /// Checks a data directory and repairs it.
     ///
     /// - Parameters:
@@ -33,18 +44,15 @@ public enum LogRepair {
     ///   - isDryRun: only says what would be done.
     /// - Throws: `LogError`: what `LogCheck.run` throws; `.inUse` when a broker runs on the directory;
     ///   `.otherCluster` when the store says another `clusterID`, `.invalidConfiguration` when none is said and it is needed;
-    ///   `.damaged` when too little is whole to go by; `.fileSystem` when a file cannot be written, as on a
-    ///   full disk.
+    ///   `.damaged` when too little is whole to go by, with a dry run too; `.fileSystem` when a file cannot be written, as on
+    ///   a full disk.
     public static func run(
         directory: String, clusterID: String? = nil, isDryRun: Bool = false,
         fileSystem: any FileSystem = RealFileSystem()
     ) throws(LogError) -> Outcome {
-        let before = try LogCheck.run(directory: directory, fileSystem: fileSystem)
-        if before.isInUse {
-            throw LogError(
-                .inUse, "a broker runs on the data directory \(directory); stop it before the repair")
-        }
+        let before = try checkAlone(directory, fileSystem)
         if let clusterID { try check(clusterID, before, directory) }
+        if let refused = refusal(for: before, directory: directory) { throw refused }
         var outcome = Outcome(
             before: before, plan: plan(for: before, directory: directory, fileSystem: fileSystem))
         guard !outcome.plan.steps.isEmpty, !isDryRun else { return outcome }
@@ -56,15 +64,10 @@ public enum LogRepair {
         }
         // From here to the new checkpoints no broker may start.
         let lock = try StoreDirectory.takeLock(directory, fileSystem)
-        let repair = Repair(directory: directory, storeID: before.storeID, fileSystem: fileSystem)
+        let repair = Repair(directory: directory, fileSystem: fileSystem)
         var isHandedOver = false
         do {
-            // What hides behind a missing directory shows once it is there.
-            if try repair.makeDirectories(outcome.plan) {
-                let found = try LogCheck.run(directory: directory, fileSystem: fileSystem)
-                outcome.plan.add(plan(for: found, directory: directory, fileSystem: fileSystem))
-            }
-            try repair.refuseUnknown(outcome.plan)
+            try repair.makeDirectories(outcome.plan)
             outcome.setAside = try repair.setAside(outcome.plan.files)
             if outcome.plan.steps.contains(.writeStore) {
                 try StoreDirectory.writeStore(directory, before.storeID, cluster, fileSystem)
@@ -89,6 +92,21 @@ public enum LogRepair {
         return outcome
     }
 
+    /// Checks a directory while no broker can start on it.
+    private static func checkAlone(
+        _ directory: String, _ fileSystem: any FileSystem
+    ) throws(LogError) -> LogCheckReport {
+        do throws(LogError) {
+            var check = try StoreCheck(
+                directory, ReadOnlyFileSystem(fileSystem, directory, readsInUse: false))
+            return try check.run()
+        } catch {
+            guard error.code == .inUse else { throw error }
+            throw LogError(
+                .inUse, "a broker runs on the data directory \(directory); stop it before the repair")
+        }
+    }
+
     /// Refuses a cluster id that is not the store's, or that no broker could be started with.
     private static func check(
         _ clusterID: String, _ report: LogCheckReport, _ directory: String
@@ -111,7 +129,6 @@ public enum LogRepair {
 /// One repair.
 private struct Repair {
     let directory: String
-    let storeID: UInt64
     let fileSystem: any FileSystem
 
     /// Copies files, durably, to a new directory below `damaged`; returns its path below the data directory.
@@ -171,14 +188,11 @@ private struct Repair {
         try fileSystem.sync(copy)
     }
 
-    /// Makes the directories that are missing; false when none is.
-    func makeDirectories(_ plan: RepairPlan) throws(FileError) -> Bool {
-        var made = false
-        for case .makeDirectory(let path) in plan.steps {
-            try makeDirectory(path)
-            made = true
-        }
-        return made
+    /// Makes the directories that are missing.
+    func makeDirectories(_ plan: RepairPlan) throws(FileError) {
+        for case .makeDirectory(let path) in plan.steps { try makeDirectory(path) }
+        // A file of that name is none, nor is a link to where no disk is mounted: nothing may be given up for it.
+        for path in RepairPlan.directories { _ = try fileSystem.list("\(directory)/\(path)") }
     }
 
     /// Does the steps of `plan` behind setting aside.
@@ -195,51 +209,13 @@ private struct Repair {
         }
     }
 
-    /// Refuses a store of which neither a checkpoint nor the journal's beginning is whole.
-    func refuseUnknown(_ plan: RepairPlan) throws {
-        let broken = brokenCheckpoints(plan)
-        let path = directory + "/checkpoints"
-        let names = try fileSystem.list(path).filter { $0.hasSuffix(".checkpoint") }
-        let isAnyWhole = names.contains { !broken.contains("checkpoints/\($0)") }
-        guard isAnyWhole || hasWholeJournal() else {
-            throw LogError(
-                .damaged,
-                "no checkpoint in \(path) is whole, and the journal does not reach back to the beginning: names "
-                    + "and limits of the channels are not known. Restore the newest checkpoint with its tails from a "
-                    + "copy of the directory. Nothing was changed")
-        }
-    }
-
     func removeCheckpoints(_ plan: RepairPlan) throws {
-        let broken = brokenCheckpoints(plan)
+        let broken: [String] = plan.steps.compactMap { step in
+            if case .removeCheckpoint(let file) = step { file } else { nil }
+        }
         if broken.isEmpty { return }
         for file in broken { try fileSystem.remove("\(directory)/\(file)") }
         try fileSystem.syncDirectory(directory + "/checkpoints")
-    }
-
-    private func brokenCheckpoints(_ plan: RepairPlan) -> [String] {
-        plan.steps.compactMap { step in
-            if case .removeCheckpoint(let file) = step { file } else { nil }
-        }
-    }
-
-    /// Whether the journal holds everything from the store's first record on.
-    private func hasWholeJournal() -> Bool {
-        var journal = JournalRecovery(
-            fileSystem: ReadOnlyFileSystem(fileSystem, readsInUse: true), directory: directory + "/journal",
-            storeID: storeID, start: nil, covered: 0, keptFrom: 0)
-        var first: UInt64?
-        do throws(FileError) {
-            unsafe try journal.run(
-                taken: { record in
-                    let position = unsafe Record.position(record)
-                    first = first ?? position
-                }, lost: { _ in nil })
-        } catch {
-            return false
-        }
-        let isUnused = first == nil && (try? fileSystem.list(directory + "/channels"))?.isEmpty == true
-        return first == 1 && journal.damage.isEmpty || isUnused
     }
 
     private func mend(_ log: Log, _ plan: RepairPlan) throws {

@@ -56,16 +56,8 @@ public struct RepairPlan: Equatable, Sendable {
         steps += files.map { .setAside(file: $0) } + mended + [.makeCheckpoints]
     }
 
-    /// Adds what a later check found.
-    mutating func add(_ later: RepairPlan) {
-        steps.removeAll { $0 == .makeCheckpoints }
-        let isDone = steps
-        steps += later.steps.isEmpty ? [.makeCheckpoints] : later.steps.filter { !isDone.contains($0) }
-        lost += later.lost.filter { !lost.contains($0) }
-        files += later.files.filter { !files.contains($0) }
-    }
-
-    private static let directories = ["journal", "channels", "checkpoints"]
+    /// The directories that every store has.
+    static let directories = ["journal", "channels", "checkpoints"]
 
     /// Whether a path below the data directory is one that the store gives to its files. A checkpoint remembers damage by
     /// path, and a forged one says any: nothing else is looked for, copied or removed.
