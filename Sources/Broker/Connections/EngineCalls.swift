@@ -12,7 +12,7 @@
     let timeReached: (UInt64) -> Void
     /// Monotonic nanoseconds at which `timeReached` is wanted; nil = never.
     let nextDeadline: () -> UInt64?
-    /// A connection that was reported congested drained below 2 MiB.
+    /// A connection that was reported congested drained below 2 MiB, or another loop took over what it was sent.
     let congestionEnded: () -> Void
 
     init(

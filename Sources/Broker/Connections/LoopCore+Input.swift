@@ -51,7 +51,8 @@ extension LoopCore {
         beginTick()
         switch unsafe connection.pointee.phase {
         case .open:
-            if unsafe connection.pointee.pauses.isEmpty || connection.pointee.backlog.count == 0 {
+            // A backlog whose pause is over waits for its turn (`resume`).
+            if unsafe connection.pointee.backlog.count == 0 {
                 unsafe finish(connection, .clientClosed)
             } else {
                 unsafe connection.pointee.inputHasEnded = true
@@ -76,9 +77,12 @@ extension LoopCore {
         unsafe parse(bytes, from: connection)
     }
 
-    /// Parses the backlog of a connection whose pause is over.
+    /// Parses the backlog of a connection whose pause is over, unless the connection has ended meanwhile: an
+    /// interest that it registered now would outlive it.
     func parseBacklog(of connection: UnsafeMutablePointer<Connection>) {
-        guard unsafe connection.pointee.backlog.count > 0 else { return }
+        guard unsafe connection.pointee.phase == .open, unsafe connection.pointee.backlog.count > 0 else {
+            return
+        }
         var bytes = ByteStore()
         unsafe swap(&bytes, &connection.pointee.backlog)
         unsafe parse(bytes.bytes, from: connection)

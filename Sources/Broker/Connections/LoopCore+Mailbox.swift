@@ -56,13 +56,25 @@ extension LoopCore {
                 }
             }
         }
+        let bytesBefore = parcel.batch.bytes.count
         unsafe enclose(in: parcel, targetsFrom: firstTarget, queue: queue, publisher?.pointee.id)
-        guard let publisher = unsafe publisher else { return }
+        guard let publisher = unsafe publisher else {
+            if engine != nil { noteSentByEngine(parcel.batch.bytes.count - bytesBefore, to: loop) }
+            return
+        }
         unsafe publisher.pointee.hasWorkElsewhere = true
         // What one tick may gather for a loop is bounded too.
         if mailboxesAreFull || parcel.batch.bytes.count > Mailbox.fullBytes {
             unsafe publisher.pointee.stall = Self.longestStall
         }
+    }
+
+    /// All of it may be for one connection, which can tell how much it has pending only when its loop has taken it
+    /// over: beyond what congests a connection the engine waits for that.
+    private func noteSentByEngine(_ bytes: Int, to loop: Int) {
+        let sentBefore = engineBytes[loop]
+        engineBytes[loop] = sentBefore + bytes
+        if sentBefore <= Self.congestion, engineBytes[loop] > Self.congestion { tell(loop, .engineWaits) }
     }
 
     /// Puts the publish in `state.operation` into `parcel`, for the targets that were added last.
@@ -133,6 +145,10 @@ extension LoopCore {
         case .congestionEnded(let connection):
             unsafe state.pointee.congestedElsewhere.remove(connection)
             unsafe state.pointee.congestionHasEnded = engine != nil
+        case .engineWaits: tell(0, .engineGoesOn(loop: index))
+        case .engineGoesOn(let loop):
+            engineBytes[loop] = 0
+            unsafe state.pointee.congestionHasEnded = engine != nil
         case .pausePublishers: setPublishersPaused(true)
         case .resumePublishers: setPublishersPaused(false)
         }
@@ -154,15 +170,32 @@ extension LoopCore {
         unsafe state.pointee.operation.tail = unsafe empty
         unsafe state.pointee.operation.sizes = unsafe empty
         unsafe state.pointee.deliversFor = .otherLoop(delivery.publisher)
-        defer { unsafe state.pointee.deliversFor = .thisLoop }
+        var isForEngine = false
         for position in delivery.firstTarget..<delivery.firstTarget + delivery.targetCount {
-            let id = parcel.batch.targets[position]
-            let isTaken = unsafe state.pointee.interestsByID[id].map { unsafe deliverHere(to: $0) } ?? false
+            let interest = unsafe state.pointee.interestsByID[parcel.batch.targets[position]]
+            if let interest = unsafe interest, case .engine = unsafe interest.pointee.taker {
+                isForEngine = true
+                continue
+            }
+            let isTaken = unsafe interest.map { unsafe deliverHere(to: $0) } ?? false
             if !isTaken, !delivery.queue.isEmpty {
                 deliverToAnotherMember(of: delivery.queue, for: delivery.publisher)
             }
         }
         if unsafe !state.pointee.finished.isEmpty { removeFinished() }
+        unsafe state.pointee.deliversFor = .thisLoop
+        guard isForEngine else { return }
+        // The engine comes last, as in `fanOut`: what it publishes takes the operation's place.
+        let operation = unsafe state.pointee.operation
+        let headers = max(operation.headerSize, 0)
+        let payload = unsafe UnsafeRawBufferPointer(rebasing: operation.payload[headers...])
+        for position in delivery.firstTarget..<delivery.firstTarget + delivery.targetCount {
+            guard let interest = unsafe state.pointee.interestsByID[parcel.batch.targets[position]],
+                case .engine(let tag) = unsafe interest.pointee.taker
+            else { continue }
+            unsafe deliverToEngine(
+                tag: tag, subject: operation.subject, reply: operation.reply, payload: payload)
+        }
     }
 
     /// The member that the publishing loop chose is gone: another of its group takes over, one of this loop

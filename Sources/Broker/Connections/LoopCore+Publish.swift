@@ -148,12 +148,10 @@ extension LoopCore {
         }
         if index < plain.count {
             outcome.receivers += plain.count - index
-            if unsafe publisher == nil, unsafe !state.pointee.congestedElsewhere.isEmpty,
-                unsafe isCongestedElsewhere(plain, from: index)
-            {
+            unsafe sendAcross(plain, from: index, publisher)
+            if unsafe publisher == nil, unsafe isCongestedElsewhere(plain, from: index) {
                 outcome.congested = true
             }
-            unsafe sendAcross(plain, from: index, publisher)
         }
         if unsafe route.pointee.groupEnds.count > 0 {
             unsafe deliverToGroups(route, message, from: publisher, &outcome)
@@ -202,15 +200,21 @@ extension LoopCore {
         unsafe state.pointee.counters.outMessages &+= 1
         guard isWritten else {
             unsafe cutOff(receiver, .slowConsumerPending)
-            return true
+            // Nobody has the message: another member of the group may take it, the engine sends it again.
+            return false
         }
         if traces { unsafe traceDelivery(receiver, target, message) }
         if unsafe !receiver.pointee.isDirty { unsafe markDirty(receiver) }
-        if unsafe receiver.pointee.isWriting { unsafe checkPressure(receiver, publisher, &outcome) }
+        // What the engine sends within a tick is bounded too: nothing of it is written before its end.
+        if unsafe receiver.pointee.isWriting
+            || (publisher == nil && receiver.pointee.output.pending > Self.congestion)
+        {
+            unsafe checkPressure(receiver, publisher, &outcome)
+        }
         return true
     }
 
-    /// Below a receiver whose socket is full: slows the publisher down, or tells the engine.
+    /// Below a receiver with much pending: slows the publisher down, or tells the engine.
     @inline(never)
     private func checkPressure(
         _ receiver: UnsafeMutablePointer<Connection>, _ publisher: UnsafeMutablePointer<Connection>?,
@@ -238,10 +242,11 @@ extension LoopCore {
         }
     }
 
-    /// True when one of the engine's receivers on other loops has too much pending.
-    private func isCongestedElsewhere(_ targets: UnsafeMutableBufferPointer<Target>, from first: Int) -> Bool
-    {
+    /// True when one of the engine's receivers on other loops has too much pending, or its loop too much to take over.
+    func isCongestedElsewhere(_ targets: UnsafeMutableBufferPointer<Target>, from first: Int) -> Bool {
         for position in first..<targets.count {
+            let loop = unsafe targets[position].id.loop
+            if engineBytes[loop] > Self.congestion { return true }
             if case .remote(let connection?) = unsafe targets[position].interest.pointee.taker,
                 unsafe state.pointee.congestedElsewhere.contains(connection)
             {
@@ -322,27 +327,17 @@ extension LoopCore {
         inEngine { unsafe engine.receive(tag, subject, reply, payload) }
     }
 
-    /// Delivers the publish in `state.operation`, which came from another loop, to one interest of this loop.
+    /// Delivers the publish in `state.operation`, which came from another loop, to a connection of this loop.
     func deliverHere(to interest: InterestPointer) -> Bool {
-        switch unsafe interest.pointee.taker {
-        case .connection:
-            let prefix = unsafe linePrefix(of: interest)
-            return unsafe prefix.withUnsafeBufferPointer { bytes in
-                guard let start = bytes.baseAddress else { return false }
-                var outcome = DeliveryOutcome.none
-                let target = unsafe Target(
-                    interest: interest, connection: interest.pointee.connection, prefix: start,
-                    prefixCount: bytes.count, id: interest.pointee.id)
-                return unsafe deliver(outgoingMessage(), to: target, from: nil, &outcome)
-            }
-        case .engine(let tag):
-            let operation = unsafe state.pointee.operation
-            unsafe deliverToEngine(
-                tag: tag, subject: operation.subject, reply: operation.reply,
-                payload: UnsafeRawBufferPointer(rebasing: operation.payload[max(operation.headerSize, 0)...]))
-            return true
-        case .remote:
-            return false
+        guard case .connection = unsafe interest.pointee.taker else { return false }
+        let prefix = unsafe linePrefix(of: interest)
+        return unsafe prefix.withUnsafeBufferPointer { bytes in
+            guard let start = bytes.baseAddress else { return false }
+            var outcome = DeliveryOutcome.none
+            let target = unsafe Target(
+                interest: interest, connection: interest.pointee.connection, prefix: start,
+                prefixCount: bytes.count, id: interest.pointee.id)
+            return unsafe deliver(outgoingMessage(), to: target, from: nil, &outcome)
         }
     }
 

@@ -42,7 +42,13 @@ extension LoopCore {
             unsafe resume(connection, .stall)
         }
         if unsafe connection.pointee.keepAlive.nextCheck <= now {
-            switch unsafe connection.pointee.keepAlive.timeReached(now) {
+            let action = unsafe connection.pointee.keepAlive.timeReached(now)
+            guard unsafe !connection.pointee.pauses.contains(.engine) else {
+                // We do not read what it answers: no ping is sent, and none counts against it.
+                unsafe connection.pointee.keepAlive.receivedPong(now: now)
+                return
+            }
+            switch action {
             case .nothing: break
             case .sendPing:
                 if traces { unsafe trace(connection, "->> [PING]") }

@@ -49,6 +49,20 @@ extension LoopCore: MessageTransport {
         }
     }
 
+    func isCongested(_ subject: UnsafeRawBufferPointer) -> Bool {
+        let route = unsafe state.pointee.router.route(subject)
+        let plain = unsafe route.pointee.plain
+        let localCount = unsafe route.pointee.localCount
+        for index in 0..<localCount {
+            if let connection = unsafe plain[index].connection,
+                unsafe connection.pointee.isReportedCongested
+            {
+                return true
+            }
+        }
+        return unsafe isCongestedElsewhere(plain, from: localCount)
+    }
+
     func pausePublishers() {
         setPublishersPaused(true)
         if hasOtherLoops { tellOthers(.pausePublishers) }

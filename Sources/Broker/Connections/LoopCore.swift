@@ -122,6 +122,8 @@ struct DeferredEngineMessage {
     var outgoing: [Mailbox.Parcel]
     /// A mailbox of another loop was full at the last hand-over.
     var mailboxesAreFull = false
+    /// Bytes that the engine sent each other loop since that said last that it took all of them over.
+    var engineBytes: [Int]
     /// Every loop of the broker, this one included.
     var peers: [LoopCore] = []
     let mailbox = Mailbox()
@@ -146,6 +148,7 @@ struct DeferredEngineMessage {
         unsafe chunkPool = .allocate(capacity: 1)
         unsafe chunkPool.initialize(to: OutputChunks())
         outgoing = (0..<loops).map { _ in Mailbox.Parcel(MailboxBatch()) }
+        engineBytes = Array(repeating: 0, count: loops)
         unsafe state.pointee.now = Self.monotonicNow()
     }
 

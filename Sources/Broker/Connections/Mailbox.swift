@@ -19,6 +19,10 @@ enum MailboxEntry {
     /// To loop 0: the connection has more pending than the engine should add to, or no more.
     case congested(connection: ConnectionID)
     case congestionEnded(connection: ConnectionID)
+    /// The engine sends no more messages before it knows that everything before this was taken over.
+    case engineWaits
+    /// To loop 0: `loop` has taken it over.
+    case engineGoesOn(loop: Int)
     /// The streaming engine has too much in flight, or no more.
     case pausePublishers
     case resumePublishers

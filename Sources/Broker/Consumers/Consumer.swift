@@ -165,7 +165,8 @@ final class Consumer {
         }
         // Free before stalled before failing; the least loaded of those that are free, else the first.
         var best: (member: Member, rank: Int)?
-        for candidate in members where candidate.isActive && !candidate.isUnreachable {
+        for candidate in members
+        where candidate.isActive && !candidate.isUnreachable && !candidate.isCongested {
             let rank = candidate.hasFailedHeartbeat ? 2 : candidate.isStalled ? 1 : 0
             guard let current = best else {
                 best = (candidate, rank)

@@ -108,11 +108,26 @@ import BrokerProtocol
 
     /// Every interest that matches `subject`; for rare questions, nothing is cached.
     func matches(_ subject: UnsafeRawBufferPointer) -> [InterestPointer] {
-        guard unsafe !Subject.hasEmptyToken(subject) else { return unsafe [] }
+        guard unsafe !Subject.hasEmptyToken(subject), unsafe !Self.endsEarly(subject) else {
+            return unsafe []
+        }
         var found: [InterestPointer] = unsafe []
         if let literal = unsafe literals[subject] { unsafe found += literal.list.pointers }
         unsafe wildcards.forEachMatch(subject) { unsafe found += $0.pointers }
         return unsafe found
+    }
+
+    /// True when `subject` has a byte that ends a token in a line of the protocol, or a string in C. The engine
+    /// publishes to what clients name in their requests, and what follows such a byte would be read as the rest of
+    /// the delivery's line, or as the line after it.
+    private static func endsEarly(_ subject: UnsafeRawBufferPointer) -> Bool {
+        for index in 0..<subject.count {
+            switch unsafe subject[index] {
+            case 0x00, 0x09, 0x0A, 0x0D, 0x20: return true
+            default: continue
+            }
+        }
+        return false
     }
 
     // MARK: Routes

@@ -2,7 +2,7 @@
 struct DeliveryOutcome {
     /// Subscriptions that took the message; one of another loop counts as having taken it.
     var receivers: Int
-    /// One of the receiving connections has more than 4 MiB waiting to be written.
+    /// One of the receiving connections has more than 4 MiB waiting to be written, or its loop as much to take over.
     var congested: Bool
 
     static let none = DeliveryOutcome(receivers: 0, congested: false)
@@ -28,6 +28,10 @@ protocol MessageTransport: AnyObject {
     /// Whether some connection would receive a message on `subject` (an inbox, whose client may be
     /// away).
     func hasReceiver(for subject: UnsafeRawBufferPointer) -> Bool
+
+    /// Whether one of the connections that would receive a message on `subject` was reported congested and has not
+    /// drained yet.
+    func isCongested(_ subject: UnsafeRawBufferPointer) -> Bool
 
     /// Stops reading from the connections that publish to the engine.
     func pausePublishers()

@@ -32,6 +32,7 @@ extension StreamingEngine {
     private func deliver(_ consumer: Consumer, in channel: MessageChannel) {
         let now = now()
         var budget = deliveriesPerTurn
+        noteCongestion(of: consumer)
         for member in consumer.members where !member.resends.isEmpty {
             guard resend(member, of: consumer, in: channel, budget: &budget, now: now) else { return }
         }
@@ -45,6 +46,14 @@ extension StreamingEngine {
             case .missing(let next): consumer.skip(to: next)
             case .end: return
             }
+        }
+    }
+
+    /// Other subscriptions fill a member's connection too, and when one connection has drained the members of all
+    /// try again: each of them sends nothing before it has looked.
+    private func noteCongestion(of consumer: Consumer) {
+        for member in consumer.members where member.isActive && !member.isCongested {
+            member.isCongested = unsafe member.inbox.withUnsafeBytes { unsafe transport.isCongested($0) }
         }
     }
 
@@ -229,9 +238,12 @@ extension StreamingEngine {
                 member.resends.removeFirst()
                 continue
             }
-            guard let receiver = consumer.memberForRedelivery(of: member) else {
-                // On hold it waits for its client; what was due is due again at its next deadline.
-                if !member.holdsNewMessages { member.resends.removeAll() }
+            guard let receiver = consumer.memberForRedelivery(of: member), !receiver.isCongested else {
+                // On hold it waits for its client, else what was due is due again at its next deadline. A
+                // connection that is full drains soon.
+                if !member.holdsNewMessages && !consumer.members.contains(where: \.isCongested) {
+                    member.resends.removeAll()
+                }
                 return true
             }
             switch log.read(channel.id, at: sequence) {
@@ -258,12 +270,16 @@ extension StreamingEngine {
                     continue
                 }
                 redeliveredMessages &+= 1
+                if outcome.congested { receiver.isCongested = true }
                 if traces { trace("Redelivering", sequence, to: receiver, in: channel) }
                 consumer.setRedeliveryCount(count, of: sequence, at: member)
                 consumer.resent(sequence, from: member, to: receiver, now: now)
                 if receiver !== member {
                     arm(receiver, at: now &+ receiver.ackWaitNanoseconds)
                     markUnsaved(consumer)
+                } else if let deadline = member.pending.deadline(of: sequence), deadline <= now {
+                    // It waited for its connection or for the disk: the ack wait counts from here.
+                    member.pending.insert(sequence, deadline: now &+ member.ackWaitNanoseconds)
                 }
                 budget -= 1
             }

@@ -92,6 +92,61 @@ struct EngineSeamTests {
         }
     }
 
+    @Test("who listens on the engine's loop sees a request from another loop as it was published")
+    func besideTheEngine() async throws {
+        let calls = Calls()
+        let prepare: @Sendable (LoopCore) -> Void = { core in
+            core.engine = calls.engine { message in
+                let outcome = core.publish(message.reply, "echo " + message.payload)
+                #expect(outcome.receivers == 2)
+            }
+            core.listen(on: Array("svc".utf8), tag: 7)
+        }
+        try await CoreFixture.run(loops: 3, prepare: prepare) { core in
+            var clients: [RawClient] = []
+            for _ in 0..<3 { clients.append(try await RawClient.ready(port: core.port)) }
+            for monitor in clients {
+                for requester in clients where requester !== monitor {
+                    monitor.send("SUB > 1\r\n")
+                    #expect(try await monitor.untilPong() == "")
+                    requester.send("SUB r 1\r\n")
+                    #expect(try await requester.untilPong() == "")
+                    requester.send("PUB svc r 2\r\nhi\r\n")
+                    #expect(try await requester.message() == ("MSG r 1 7", Array("echo hi".utf8)))
+                    // Where the monitor is on a third loop, either may come first.
+                    var seen: Set<String> = []
+                    for _ in 0..<2 {
+                        let message = try await monitor.message()
+                        seen.insert("\(message.line): \(message.payload.text)")
+                    }
+                    #expect(seen == ["MSG svc 1 r 2: hi", "MSG r 1 7: echo hi"])
+                    for client in [monitor, requester] {
+                        client.send("UNSUB 1\r\n")
+                        #expect(try await client.untilPong() == "")
+                    }
+                }
+            }
+        }
+    }
+
+    @Test("a subject that would end early in a delivery's line has no receiver")
+    func injection() async throws {
+        let prepare: @Sendable (LoopCore) -> Void = { $0.engine = Calls().engine() }
+        try await CoreFixture.run(prepare: prepare) { core in
+            let client = try await RawClient.ready(port: core.port)
+            client.send("SUB > 1\r\nSUB * 2\r\n")
+            #expect(try await client.untilPong() == "")
+            let subject = "x 1 0\r\n\r\nMSG forged 1 2\r\nno\r\nMSG x"
+            let outcome = try await core.onLoop(0) { core in
+                let isHeard = Array(subject.utf8).withUnsafeBytes { core.hasReceiver(for: $0) }
+                return (core.publish(subject, "").receivers, isHeard)
+            }
+            #expect(outcome.0 == 0)
+            #expect(outcome.1 == false)
+            #expect(try await client.untilPong() == "")
+        }
+    }
+
     @Test("an engine that publishes to itself is called after it returned, never inside itself")
     func recursion() async throws {
         let calls = Calls()
@@ -229,7 +284,14 @@ struct EngineSeamTests {
                     }
                     #expect(outcome.0 == 1)
                     published += 1
-                    if outcome.1 { break }
+                    // A loop that takes over what it was sent is congested too; that ends by itself.
+                    var isReported = false
+                    for loop in 0..<loops where !isReported {
+                        isReported = try await core.onLoop(loop) { core in
+                            core.state.pointee.connections.all.contains { $0.pointee.isReportedCongested }
+                        }
+                    }
+                    if outcome.1, isReported { break }
                     try #require(published < 2000)
                 }
                 let before = calls.congestionEnds.withLock { $0 }
@@ -239,6 +301,70 @@ struct EngineSeamTests {
                 while calls.congestionEnds.withLock({ $0 }) == before { await Task.yield() }
             }
             #expect(try await core.counters().slowConsumers == 0)
+        }
+    }
+
+    @Test("what it sends in one tick is bounded, however fast the receiver reads", arguments: [1, 3])
+    func burst(loops: Int) async throws {
+        let calls = Calls()
+        let prepare: @Sendable (LoopCore) -> Void = { $0.engine = calls.engine() }
+        try await CoreFixture.run(loops: loops, prepare: prepare) { core in
+            for number in 0..<loops {
+                let reader = try await RawClient.ready(port: core.port)
+                reader.send("SUB inbox.\(number) 1\r\n")
+                #expect(try await reader.untilPong() == "")
+                let ends = calls.congestionEnds.withLock { $0 }
+                let (published, isCongested) = try await core.onLoop(0) { core in
+                    let payload = String(repeating: "x", count: 65_536)
+                    var published = 1
+                    while !core.publish("inbox.\(number)", payload).congested, published < 1_000 {
+                        published += 1
+                    }
+                    let isCongested = Array("inbox.\(number)".utf8).withUnsafeBytes { core.isCongested($0) }
+                    return (published, isCongested)
+                }
+                #expect(published == 64)
+                #expect(isCongested)
+                for _ in 0..<published { #expect(try await reader.message().payload.count == 65_536) }
+                while calls.congestionEnds.withLock({ $0 }) == ends { await Task.yield() }
+            }
+            #expect(try await core.counters().slowConsumers == 0)
+        }
+    }
+
+    @Test("a message at which its receiver is cut off has no receiver; another of the group gets it")
+    func cutOff() async throws {
+        let options = CoreFixture.options { $0.maxPending = 65_536 }
+        let prepare: @Sendable (LoopCore) -> Void = { $0.engine = Calls().engine() }
+        try await CoreFixture.run(options, prepare: prepare) { core in
+            let client = try await RawClient.ready(port: core.port)
+            client.send("SUB inbox 1\r\n")
+            #expect(try await client.untilPong() == "")
+            let receivers = try await core.onLoop(0) { core in
+                core.publish("inbox", String(repeating: "x", count: 100_000)).receivers
+            }
+            #expect(receivers == 0)
+            #expect(try await client.rest() == "")
+
+            // One has so much pending that only the other has room.
+            let members = try await [
+                RawClient.ready(port: core.port), RawClient.ready(port: core.port),
+            ]
+            members[0].send("SUB full 1\r\nSUB inbox q 2\r\n")
+            members[1].send("SUB inbox q 2\r\n")
+            for member in members { #expect(try await member.untilPong() == "") }
+            let taken = try await core.onLoop(0) { core in
+                let full = core.publish("full", String(repeating: "x", count: 50_000)).receivers
+                // Whichever is asked first.
+                return (0..<20).reduce(full) { taken, _ in
+                    taken + core.publish("inbox", String(repeating: "x", count: 20_000)).receivers
+                }
+            }
+            // Three fit into the second member's 65,536 bytes; at the next one it is cut off too.
+            #expect(taken == 4)
+            _ = try await members[0].rest()
+            _ = try await members[1].rest()
+            #expect(try await core.counters().slowConsumers == 3)
         }
     }
 }
