@@ -16,13 +16,23 @@
     }
 
     private static var headerSize: Int { 32 }
+    private static var initialCapacity: Int { 1 << 16 }
+    /// More memory than this is given back when the queue has emptied; usual numbers of publishes need less.
+    private static var largestKept: Int { 4 << 20 }
 
-    private var memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 8)
+    private var memory = UnsafeMutableRawBufferPointer.allocate(
+        byteCount: AcknowledgementQueue.initialCapacity, alignment: 8)
     private var head = 0
     private var tail = 0
 
     /// Publishes waiting.
     private(set) var count = 0
+
+    /// Bytes of the publishes waiting.
+    var bytes: Int { tail - head }
+
+    /// Bytes of memory that the queue holds.
+    var capacity: Int { unsafe memory.count }
 
     deinit { unsafe memory.deallocate() }
 
@@ -55,6 +65,10 @@
         if head == tail {
             head = 0
             tail = 0
+            if capacity > Self.largestKept {
+                unsafe memory.deallocate()
+                unsafe memory = .allocate(byteCount: Self.initialCapacity, alignment: 8)
+            }
         }
     }
 

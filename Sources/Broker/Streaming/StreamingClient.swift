@@ -19,6 +19,8 @@ final class StreamingClient {
     struct Challenger {
         var request: ClientRecord
         var reply: [UInt8]
+        /// Tells the question to the client from the ones before it.
+        var number: UInt64
     }
 
     init(record: ClientRecord, serial: UInt64) {

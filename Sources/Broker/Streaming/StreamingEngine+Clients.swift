@@ -13,7 +13,8 @@ extension StreamingEngine {
     // MARK: Connect
 
     func receiveConnect(reply: [UInt8], payload: UnsafeRawBufferPointer) {
-        guard let request = unsafe ConnectRequest(decoding: payload), !request.heartbeatInbox.isEmpty else {
+        // The original asks for no more than some inbox, and publishes to whatever it is told.
+        guard let request = unsafe ConnectRequest(decoding: payload), isInbox(request.heartbeatInbox) else {
             return send(connectError(StreamingErrorText.invalidConnectRequest), to: reply)
         }
         guard Subject.isValidClientID(request.clientID) else {
@@ -27,17 +28,20 @@ extension StreamingEngine {
         guard old.challenger == nil else {
             return send(connectError(StreamingErrorText.clientIDRegistered), to: reply)
         }
-        old.challenger = StreamingClient.Challenger(request: record, reply: reply)
-        let outcome = ask(old, token: "d\(old.serial)")
+        let number = nextDuplicateCheck
+        nextDuplicateCheck += 1
+        old.challenger = StreamingClient.Challenger(request: record, reply: reply, number: number)
+        let outcome = ask(old, token: "d\(old.serial)-\(number)")
         if outcome.receivers == 0 {
             replaceByChallenger(old)
         } else {
-            schedule(.duplicateCheck(client: old.serial), at: now() &+ duplicateCheckTimeout)
+            schedule(
+                .duplicateCheck(client: old.serial, number: number), at: now() &+ duplicateCheckTimeout)
         }
     }
 
-    func duplicateCheckTimedOut(_ serial: UInt64) {
-        guard let old = clients[serial], old.challenger != nil else { return }
+    func duplicateCheckTimedOut(_ serial: UInt64, number: UInt64) {
+        guard let old = clients[serial], old.challenger?.number == number else { return }
         replaceByChallenger(old)
     }
 
@@ -138,19 +142,19 @@ extension StreamingEngine {
         scheduleHeartbeat(of: client, at: now &+ options.heartbeatIntervalNanoseconds)
     }
 
-    /// An answer to a heartbeat (`h<serial>-<number>`) or to a duplicate check (`d<serial>`).
+    /// An answer to a heartbeat (`h<serial>-<number>`) or to a duplicate check (`d<serial>-<number>`).
     func receiveReply(subject: [UInt8]) {
         let token = subject.dropFirst(replyPrefix.count)
         let numbers = token.dropFirst().split(separator: UInt8(ascii: "-")).map { UInt64(text(Array($0))) }
-        guard let kind = token.first, let serial = numbers.first.flatMap({ $0 }),
+        guard let kind = token.first, numbers.count == 2, let serial = numbers[0], let number = numbers[1],
             let client = clients[serial]
         else { return }
         if kind == UInt8(ascii: "d") {
-            guard let challenger = client.challenger else { return }
+            guard let challenger = client.challenger, challenger.number == number else { return }
             client.challenger = nil
             send(connectError(StreamingErrorText.clientIDRegistered), to: challenger.reply)
             logger.debug("STREAM: [Client:\(text(client.id))] Connect failed; already connected")
-        } else if numbers.count == 2, let number = numbers[1], client.heartbeatInFlight == number {
+        } else if client.heartbeatInFlight == number {
             client.heartbeatInFlight = nil
             client.failedHeartbeats = 0
             for id in client.subscriptions {

@@ -3,10 +3,12 @@ import BrokerProtocol
 
 // Publish: nats-streaming.md §3.3.
 extension StreamingEngine {
-    /// Bytes in flight in the journal above which publishers are not read from.
+    /// Bytes in flight above which publishers are not read from.
     private var highWater: Int { 32 << 20 }
     /// Bytes in flight below which they are read from again.
     private var lowWater: Int { 16 << 20 }
+    /// The longest time, in nanoseconds, that clients have after a pause until their clocks run again.
+    private var longestGrace: UInt64 { 1_000_000_000 }
 
     func receivePublish(
         subject: UnsafeRawBufferPointer, reply: UnsafeRawBufferPointer, payload: UnsafeRawBufferPointer
@@ -145,7 +147,7 @@ extension StreamingEngine {
         }
         dirtyChannels.removeAll(keepingCapacity: true)
         releaseHeld(upTo: durable)
-        _ = deliverReady()
+        if !isShuttingDown { _ = deliverReady() }
         while let entry = unsafe acknowledgements.first, unsafe entry.position <= durable.rawValue {
             unsafe acknowledge(PubAck(guid: entry.guid), to: entry.reply)
             if traces { unsafe traceAcknowledged(entry) }
@@ -174,7 +176,7 @@ extension StreamingEngine {
             let response = held[heldHead]
             heldHead += 1
             send(response.payload, to: response.subject)
-            if case .subscribe(let id) = response.request { activate(id) }
+            if case .subscribe(let id, let ackInbox) = response.request { activate(id, ackInbox: ackInbox) }
         }
         if heldHead == held.count {
             held.removeAll(keepingCapacity: true)
@@ -220,9 +222,9 @@ extension StreamingEngine {
         case .connect(let serial):
             send(connectError(reason), to: response.subject)
             if let client = clients[serial] { forget(client) }
-        case .subscribe(let id):
+        case .subscribe(let id, let ackInbox):
             send(subscriptionError(reason), to: response.subject)
-            if let subscription = subscriptions[id] { abandon(subscription) }
+            if let subscription = subscription(id, ackInbox: ackInbox) { abandon(subscription) }
         case .unsubscribe: send(subscriptionError(reason), to: response.subject)
         case .close: send(response.payload, to: response.subject)
         case .administration(let channel):
@@ -243,15 +245,39 @@ extension StreamingEngine {
 
     // MARK: Back-pressure
 
+    /// Bytes that wait for the disk: in the journal, and in memory to be acknowledged.
+    private var bytesInFlight: Int { log.bytesInFlight + acknowledgements.bytes }
+
     func pausePublishersIfFull() {
-        guard !publishersArePaused, log.bytesInFlight > highWater else { return }
+        guard !publishersArePaused, bytesInFlight > highWater else { return }
         publishersArePaused = true
+        pauseStart = now()
         transport.pausePublishers()
     }
 
     func resumePublishersIfDrained() {
-        guard log.bytesInFlight < lowWater else { return }
+        guard bytesInFlight < lowWater else { return }
         publishersArePaused = false
+        startClientClocks()
         transport.resumePublishers()
+    }
+
+    /// Puts off a timer of a client until what the client sent during the pause was read.
+    func putOff(_ timer: Timer) {
+        if publishersArePaused {
+            stoppedTimers.append(timer)
+        } else {
+            schedule(timer, at: clientClocksStart)
+        }
+    }
+
+    /// The pause is over: answers and acknowledgements that lie in the sockets are read before a timer acts.
+    /// The time for that is shorter than the pause was, so that the clocks move on even where one pause
+    /// follows on another.
+    private func startClientClocks() {
+        let now = now()
+        clientClocksStart = now &+ min((now &- pauseStart) / 4, longestGrace)
+        for timer in stoppedTimers { schedule(timer, at: clientClocksStart) }
+        stoppedTimers.removeAll()
     }
 }

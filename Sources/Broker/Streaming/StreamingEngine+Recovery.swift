@@ -172,8 +172,11 @@ extension StreamingEngine {
         return writer.buffer
     }
 
-    /// Ends the engine: saves its state, then syncs and closes the log. Blocks for the disk.
+    /// Ends the engine: saves its state, then syncs and closes the log. Blocks for the disk. What became
+    /// durable with the last sync is acknowledged and answered; it is delivered after the next start, which
+    /// would not know of a delivery made now.
     func shutDown() {
+        isShuttingDown = true
         saveState()
         log.close(state: snapshot())
         releaseDurable()

@@ -41,8 +41,13 @@ extension StreamingEngine {
         if !Subject.isValidChannel(request.subject) { return StreamingErrorText.invalidSubject }
         if client(withID: request.clientID) == nil { return StreamingErrorText.unknownClientID }
         // The original publishes to whatever it is told (§9.2 #8).
-        let isInbox = unsafe request.inbox.withUnsafeBytes { unsafe Subject.isValidLiteral($0) }
-        return isInbox ? nil : StreamingErrorText.invalidSubscriptionRequest
+        return isInbox(request.inbox) ? nil : StreamingErrorText.invalidSubscriptionRequest
+    }
+
+    /// Whether it is a subject that we may publish to. A line break in it would become part of the protocol
+    /// that is written to whoever listens.
+    func isInbox(_ subject: [UInt8]) -> Bool {
+        unsafe subject.withUnsafeBytes { unsafe Subject.isValidLiteral($0) }
     }
 
     private enum Found {
@@ -178,12 +183,14 @@ extension StreamingEngine {
         let position = journal(.subscriptionPut(subscription.record(isClosed: false)))
         var response = SubscriptionResponse()
         response.ackInbox = member.ackInbox
-        hold(.subscribe(id: member.id), response.encoded(), to: reply, until: position)
+        hold(
+            .subscribe(id: member.id, ackInbox: member.ackInbox), response.encoded(), to: reply,
+            until: position)
     }
 
     /// The response is out: messages may follow it, first those that were pending.
-    func activate(_ id: UInt64) {
-        guard let subscription = subscriptions[id] else { return }
+    func activate(_ id: UInt64, ackInbox: [UInt8]) {
+        guard let subscription = subscription(id, ackInbox: ackInbox) else { return }
         let member = subscription.member
         member.isActive = true
         member.isProvisional = false
@@ -199,6 +206,15 @@ extension StreamingEngine {
             arm(member, at: member.pending.earliestDeadline)
         }
         makeReady(subscription.consumer, in: subscription.channel)
+    }
+
+    /// The subscription as one subscribe request made it; nil if it has ended since, also when the durable,
+    /// which keeps its id, was subscribed to again.
+    func subscription(_ id: UInt64, ackInbox: [UInt8]) -> Subscription? {
+        guard let subscription = subscriptions[id], subscription.member.ackInbox == ackInbox else {
+            return nil
+        }
+        return subscription
     }
 
     func subscriptionError(_ error: String) -> [UInt8] {

@@ -20,12 +20,20 @@ final class StreamingEngine<Transport: MessageTransport> {
     enum Timer {
         case heartbeat(client: UInt64)
         case heartbeatTimeout(client: UInt64, number: UInt64)
-        case duplicateCheck(client: UInt64)
+        case duplicateCheck(client: UInt64, number: UInt64)
         case acknowledgementWait(subscription: UInt64)
         case inactivity(channel: UInt32)
         case saveState
         case expire
         case probe
+
+        /// It runs out when a client does not answer: not while we do not read what clients send.
+        var waitsForClient: Bool {
+            switch self {
+            case .heartbeat, .heartbeatTimeout, .duplicateCheck, .acknowledgementWait: true
+            case .inactivity, .saveState, .expire, .probe: false
+            }
+        }
     }
 
     /// A response that waits for the disk.
@@ -33,8 +41,9 @@ final class StreamingEngine<Transport: MessageTransport> {
         /// What it answers, and so what else happens when it goes out or cannot.
         enum Request {
             case connect(client: UInt64)
-            /// Messages may flow to the subscription once it is out.
-            case subscribe(id: UInt64)
+            /// Messages may flow to the subscription once it is out. A durable keeps its id: the ack inbox
+            /// tells which of its subscribe requests this was.
+            case subscribe(id: UInt64, ackInbox: [UInt8])
             case unsubscribe
             case close
             /// A `ChannelRequest`.
@@ -69,6 +78,7 @@ final class StreamingEngine<Transport: MessageTransport> {
     var clients: [UInt64: StreamingClient] = [:]
     var nextClientSerial: UInt64 = 1
     var nextHeartbeat: UInt64 = 1
+    var nextDuplicateCheck: UInt64 = 1
 
     var channelsByName = ByteKeyedTable<UInt32>()
     /// Lower-cased name → channel: names may not differ by case alone.
@@ -108,6 +118,14 @@ final class StreamingEngine<Transport: MessageTransport> {
     /// The wall clock as it was at the first publish of this tick: read once, not per message.
     var tickTime: Int64?
     var publishersArePaused = false
+    /// Monotonic nanoseconds at which publishers were paused last.
+    var pauseStart: UInt64 = 0
+    /// Timers of clients that came due during the pause.
+    var stoppedTimers: [Timer] = []
+    /// Monotonic nanoseconds from which on the clocks of clients run again after the last pause.
+    var clientClocksStart: UInt64 = 0
+    /// The log is about to be closed: what is sent from now on would not be remembered.
+    var isShuttingDown = false
     /// Why publishes were refused last; nil since one was taken, or there seems to be room.
     var fullReason: String?
     /// Nanoseconds of the monotonic clock at which a publish was refused last.
@@ -237,11 +255,15 @@ final class StreamingEngine<Transport: MessageTransport> {
     /// Everything whose time has come at `now`. The caller ends the tick afterwards.
     func timeReached(_ now: UInt64) {
         while let timer = timers.popDue(now) {
+            if timer.waitsForClient, publishersArePaused || now < clientClocksStart {
+                putOff(timer)
+                continue
+            }
             switch timer {
             case .heartbeat(let client): sendHeartbeat(to: client, now: now)
             case .heartbeatTimeout(let client, let number):
                 heartbeatTimedOut(client, number: number, now: now)
-            case .duplicateCheck(let client): duplicateCheckTimedOut(client)
+            case .duplicateCheck(let client, let number): duplicateCheckTimedOut(client, number: number)
             case .acknowledgementWait(let subscription): acknowledgementWaitEnded(subscription, now: now)
             case .inactivity(let channel): inactivityEnded(of: channel, now: now)
             case .saveState:
