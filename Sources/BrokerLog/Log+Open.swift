@@ -175,7 +175,8 @@ extension Log {
             listedBefore: found.listedBefore, checkpointPosition: found.newest?.position ?? 0,
             sweeps: found.newest != nil)
         let checkpoints = CheckpointWriter(
-            fileSystem: fileSystem, directory: directory, valid: found.valid, newest: found.newestNumber)
+            fileSystem: fileSystem, directory: directory, valid: found.valid, newest: found.newestNumber,
+            notCounting: found.setAside)
         // The committer asks the background for files, which tells the committer of failures.
         let link = CommitterLink()
         let background = Background(

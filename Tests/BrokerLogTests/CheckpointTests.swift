@@ -308,36 +308,6 @@ struct CheckpointTests {
         #expect(file.disk.content(front)?.count == content.count)
     }
 
-    @Test(
-        "of a checkpoint whose tails are damaged or gone the one before and the journal take the place",
-        arguments: [false, true])
-    func tailsFallBack(areGone: Bool) throws {
-        let file = try FileLog()
-        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
-        var texts = try fill(file, channel, 0..<300)
-        file.checkpoint("first")
-        texts += try fill(file, channel, 300..<410)
-        file.checkpoint("second")
-        texts += try fill(file, channel, 410..<420)
-        let tails = "/data/checkpoints/0000000000000002.tails"
-        if areGone {
-            try file.disk.remove(tails)
-            try file.disk.syncAll("/")
-        } else {
-            file.disk.flipBit(tails, byte: 2_000, bit: 2)
-        }
-        try file.reopen(after: .dropAll)
-        #expect(
-            file.log.recovery.checkpoint == 1
-                && file.log.recovery.damage.map(\.file) == [String(tails.dropFirst(6))])
-        #expect(file.log.payloads(of: channel) == texts && file.log.recoveredState.snapshot == bytes("first"))
-        texts += try fill(file, channel, 420..<500)
-        file.checkpoint("third")
-        file.checkpoint("fourth")
-        try file.reopen(after: .dropAll)
-        #expect(file.log.payloads(of: channel) == texts && file.log.recovery.checkpoint == 4)
-    }
-
     @Test("trimming by bytes is exact when the blocks are on disk only")
     func trimsColdBlocks() throws {
         let file = try store()

@@ -75,6 +75,26 @@ struct ClosedLogTests {
         #expect(file.log.payloads(of: kept) == texts && texts.count == 1_400)
     }
 
+    @Test("a segment that could not be removed before it was begun again is not removed later")
+    func begunAgain() throws {
+        let file = try FileLog { $0.segmentBytes = 150_000 }
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        let texts = (0..<200).map { "\($0) " + noise(1_000, seed: UInt64($0)) }
+        for text in texts { try file.log.append(text, to: channel) }
+        file.settle()
+        try #require(file.disk.everything().keys.contains { $0.hasSuffix(".seg") })
+        // No checkpoint lists it: the next opening begins it again.
+        try file.reopen(after: .process)
+        file.disk.onCall { call, path in call == .remove && path.hasSuffix(".seg") ? 28 : nil }
+        try file.log.append("more", to: channel)
+        file.settle()
+        file.disk.onCall(nil)
+        file.checkpoint()
+        file.checkpoint()
+        try file.reopen(after: .dropAll)
+        #expect(file.log.recovery.damage.isEmpty && file.log.payloads(of: channel) == texts + ["more"])
+    }
+
     @Test("blocks that went with their messages are not remembered")
     func cached() throws {
         let file = try FileLog()

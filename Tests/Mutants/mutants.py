@@ -92,7 +92,7 @@ MUTANTS = [
         "Sources/BrokerLog/Checkpoints/CheckpointsFound.swift",
         "if newest == nil, try !Self.hasTails(file, fileSystem, directory) {",
         "if newest == nil, try Self.hasTails(file, fileSystem, directory), false {",
-        "BrokerLogTests.CheckpointTests"),
+        "BrokerLogTests.CheckpointFallbackTests"),
     Mutant(
         "store-without-its-name",
         "new files and directories are synced before anything in them is acknowledged",

@@ -77,8 +77,8 @@ final class Consumer {
         var best: Int?
         var bestIsFailing = true
         for (index, member) in members.enumerated() {
-            // A member whose client is away does not hold up the others.
-            if member.holdsNewMessages && !member.isUnreachable { return nil }
+            // A member whose client is away, or whose connection is full, does not hold up the others.
+            if member.holdsNewMessages && !member.isUnreachable && !member.isCongested { return nil }
             guard member.takesNewMessages else { continue }
             if let current = best {
                 if member.hasFailedHeartbeat && !bestIsFailing { continue }

@@ -222,8 +222,11 @@ extension StreamingEngine {
             let next = subscription.consumer.collectDue(of: member, now: now)
             arm(member, at: next.map { max($0, now &+ 1_000_000) })
         } else {
-            // What was due before is still waiting for its client or for the disk: not twice.
-            let pause = member.holdsNewMessages ? member.ackWaitNanoseconds : Consumer.redeliverySlack
+            // What was due before is still waiting for its client, for a connection that is full, or for the disk:
+            // not twice. The end of congestion wakes it.
+            let waitsForClient =
+                member.holdsNewMessages || subscription.consumer.members.contains(where: \.isCongested)
+            let pause = waitsForClient ? member.ackWaitNanoseconds : Consumer.redeliverySlack
             arm(member, at: now &+ pause)
         }
         if !member.resends.isEmpty { makeReady(subscription.consumer, in: subscription.channel) }

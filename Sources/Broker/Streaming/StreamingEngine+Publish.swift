@@ -252,6 +252,7 @@ extension StreamingEngine {
         guard !publishersArePaused, bytesInFlight > highWater else { return }
         publishersArePaused = true
         pauseStart = now()
+        graceLeft = clientClocksStart > pauseStart ? clientClocksStart - pauseStart : 0
         transport.pausePublishers()
     }
 
@@ -272,11 +273,11 @@ extension StreamingEngine {
     }
 
     /// The pause is over: answers and acknowledgements that lie in the sockets are read before a timer acts.
-    /// The time for that is shorter than the pause was, so that the clocks move on even where one pause
-    /// follows on another.
+    /// Where one pause follows on another, the time for that goes on where it was: the clocks run again at last,
+    /// however short the times between are.
     private func startClientClocks() {
         let now = now()
-        clientClocksStart = now &+ min((now &- pauseStart) / 4, longestGrace)
+        clientClocksStart = now &+ (graceLeft > 0 ? graceLeft : min((now &- pauseStart) / 4, longestGrace))
         for timer in stoppedTimers { schedule(timer, at: clientClocksStart) }
         stoppedTimers.removeAll()
     }

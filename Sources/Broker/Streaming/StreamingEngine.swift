@@ -120,6 +120,8 @@ final class StreamingEngine<Transport: MessageTransport> {
     var publishersArePaused = false
     /// Monotonic nanoseconds at which publishers were paused last.
     var pauseStart: UInt64 = 0
+    /// Nanoseconds until the clocks of clients would have run again, when publishers were paused last.
+    var graceLeft: UInt64 = 0
     /// Timers of clients that came due during the pause.
     var stoppedTimers: [Timer] = []
     /// Monotonic nanoseconds from which on the clocks of clients run again after the last pause.

@@ -27,16 +27,36 @@ final class CheckpointWriter {
     private var nextNumber: UInt64
     private let encoder = BlockEncoder()
     var unremoved = Unremoved()
+    /// Names of checkpoints that must not count at the next start, until that is seen to.
+    private var notCounting: [String]
 
-    /// - Parameter newest: the highest number seen, whole or not.
+    /// - Parameters:
+    ///   - newest: the highest number seen, whole or not.
+    ///   - notCounting: names of checkpoints that are newer than the one that recovery began from.
     init(
         fileSystem: any FileSystem, directory: StoreDirectory, valid: [(number: UInt64, journalFile: UInt64)],
-        newest: UInt64
+        newest: UInt64, notCounting: [String]
     ) {
+        self.notCounting = notCounting
         self.fileSystem = fileSystem
         self.directory = directory
         self.valid = valid
         nextNumber = newest + 1
+    }
+
+    /// Sees to it, before any segment is written to, that no newer checkpoint counts than the one that recovery began from.
+    func setAsideNewer() throws(FileError) {
+        guard !notCounting.isEmpty else { return }
+        for name in notCounting {
+            let path = directory.checkpoints + "/" + name
+            do throws(FileError) {
+                try fileSystem.rename(path, to: path + ".damaged")
+            } catch {
+                guard error.isMissing else { throw error }
+            }
+        }
+        try fileSystem.syncDirectory(directory.checkpoints)
+        notCounting = []
     }
 
     /// Makes one checkpoint durable.

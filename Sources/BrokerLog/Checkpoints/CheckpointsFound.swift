@@ -7,6 +7,9 @@ struct CheckpointsFound {
     /// The highest number seen, whole or not.
     private(set) var newestNumber: UInt64 = 0
     private(set) var damage: [Damage] = []
+    /// Newer checkpoints than `newest`. They must never count again once segments that they list are changed, should they turn
+    /// out to be readable after all.
+    private(set) var setAside: [String] = []
     /// Segments, by channel, that only the older of the two lists.
     private(set) var listedBefore: [UInt32: [UInt64]] = [:]
 
@@ -36,6 +39,7 @@ struct CheckpointsFound {
                         file: "checkpoints/" + name, offset: 0,
                         reason: "the checkpoint is damaged; the one before it and the journal take its place")
                 )
+                if newest == nil { setAside.append(name) }
                 continue
             }
             if newest == nil, try !Self.hasTails(file, fileSystem, directory) {
@@ -49,25 +53,42 @@ struct CheckpointsFound {
             }
             valid.insert((number, file.place.file), at: 0)
         }
-        if let withoutTails { take(withoutTails) }
+        if let withoutTails { try take(withoutTails, fileSystem, directory) }
         for name in names {
             if let number = CheckpointFile.number(name, ".tails") { newestNumber = max(newestNumber, number) }
         }
     }
 
     /// What to make of a newer checkpoint than those that are whole, of which blocks that channels were filling are damaged.
-    private mutating func take(_ file: CheckpointFile) {
-        guard newest != nil else {
-            // There is nothing else: what it lacks is named when it is restored.
+    private mutating func take(
+        _ file: CheckpointFile, _ fileSystem: any FileSystem, _ directory: StoreDirectory
+    ) throws(FileError) {
+        guard let before = newest, try Self.journalReaches(from: before, to: file, fileSystem, directory)
+        else {
+            // Nothing can take its place: what it lacks is named when it is restored.
+            if let newest { listedBefore = Self.segments(of: newest, without: file) }
             newest = file
-            valid = [(file.number, file.place.file)]
+            valid = valid.suffix(1) + [(file.number, file.place.file)]
             return
         }
+        setAside.append(CheckpointFile.name(file.number, ".checkpoint"))
         damage.append(
             Damage(
                 file: "checkpoints/" + CheckpointFile.name(file.number, ".tails"), offset: 0,
                 reason:
                     "blocks of the checkpoint are damaged; the one before it and the journal take its place"))
+    }
+
+    /// Whether the journal has everything between two checkpoints.
+    private static func journalReaches(
+        from before: CheckpointFile, to file: CheckpointFile, _ fileSystem: any FileSystem,
+        _ directory: StoreDirectory
+    ) throws(FileError) -> Bool {
+        var journal = JournalRecovery(
+            fileSystem: fileSystem, directory: directory.journal, storeID: directory.storeID,
+            start: before.place, covered: before.position, keptFrom: 0)
+        unsafe try journal.run(taken: { _ in }, lost: { _ in nil })
+        return journal.damage.isEmpty && journal.place.position >= file.position
     }
 
     /// Whether the blocks that channels were filling are whole.

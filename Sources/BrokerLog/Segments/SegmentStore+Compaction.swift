@@ -45,6 +45,7 @@ extension SegmentStore {
             let start = listed.first(where: { $0.summary.lastSequence >= first })?.summary.firstSequence,
             start > segment.first
         else { return nil }
+        unremoved.note(SegmentFile.path(directory, id, start), nil)
         let new = try fileSystem.open(SegmentFile.path(directory, id, start), .create)
         var isKept = false
         defer { close(new) }

@@ -310,7 +310,10 @@ final class SegmentStore {
         } catch {
             guard error.exists else { throw error }
         }
-        let file = try fileSystem.open(SegmentFile.path(directory, id, first), .create)
+        let path = SegmentFile.path(directory, id, first)
+        // What could not be removed under this name before is overwritten, and not to be removed any more.
+        unremoved.note(path, nil)
+        let file = try fileSystem.open(path, .create)
         do throws(FileError) {
             try write(SegmentFile.header(storeID: storeID, channel: id, first: first), to: file, at: 0)
         } catch {

@@ -143,6 +143,7 @@ final class Background: @unchecked Sendable {
 
     /// Gives a segment an index of these blocks; see `SegmentStore.mend`. Where nobody else steps.
     func mend(_ channel: UInt32, _ first: UInt64, _ blocks: [SegmentFile.Block]?) throws(FileError) {
+        try checkpoints.setAsideNewer()
         try segments.mend(channel: channel, first: first, blocks: blocks)
     }
 
@@ -221,6 +222,7 @@ final class Background: @unchecked Sendable {
     private func perform(
         _ job: Job, _ lot: [SegmentStore.Block], _ isBehind: Bool
     ) throws(FileError) -> [Result] {
+        try checkpoints.setAsideNewer()
         switch job {
         case .write(let channel, _, _):
             if let segment = try segments.leaveMissing(channel) {
