@@ -22,18 +22,6 @@ struct CheckAndRepairTests {
         return file
     }
 
-    /// A store whose journal does not reach back to its first record any more.
-    private func lateStore() throws -> FileLog {
-        let file = try FileLog()
-        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits(maxMessages: 50))
-        for index in 0..<2_000 {
-            try file.log.append(noise(2_000, seed: UInt64(index)), to: channel)
-            if index % 8 == 7, file.settle().checkpointWanted { file.checkpoint() }
-        }
-        file.disk.crash(.dropAll)
-        return file
-    }
-
     /// Takes a directory away with all that is in it.
     private func remove(_ path: String, from disk: SimulatedFileSystem) throws {
         for name in try disk.list(path) {
@@ -104,7 +92,7 @@ struct CheckAndRepairTests {
         "without a whole checkpoint, and with a journal that begins late, a dry run refuses as the repair does"
     )
     func lateJournal() throws {
-        let file = try lateStore()
+        let file = try FileLog.withLateJournal()
         for path in file.disk.everything().keys where path.hasSuffix(".checkpoint") {
             file.disk.flipBit(path, byte: 100, bit: 1)
         }
@@ -113,7 +101,7 @@ struct CheckAndRepairTests {
 
     @Test("without the directory of checkpoints nothing is changed either")
     func noCheckpoints() throws {
-        let file = try lateStore()
+        let file = try FileLog.withLateJournal()
         try remove("/data/checkpoints", from: file.disk)
         try expectRefused(file.disk)
     }

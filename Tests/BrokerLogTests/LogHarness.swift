@@ -119,6 +119,18 @@ final class FileLog {
         settle()
     }
 
+    /// A store after a power cut, whose journal does not reach back to its first record any more.
+    static func withLateJournal() throws -> FileLog {
+        let file = try FileLog()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits(maxMessages: 50))
+        for index in 0..<2_000 {
+            try file.log.append(noise(2_000, seed: UInt64(index)), to: channel)
+            if index % 8 == 7, file.settle().checkpointWanted { file.checkpoint() }
+        }
+        file.disk.crash(.dropAll)
+        return file
+    }
+
     /// Paths of the journal's files.
     var journal: [String] { disk.everything().keys.filter { $0.hasPrefix("/data/journal/") }.sorted() }
 }

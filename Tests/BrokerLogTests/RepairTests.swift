@@ -388,13 +388,7 @@ struct RepairTests {
 
     @Test("a store without a whole checkpoint, whose journal begins late, is left alone")
     func withoutCheckpoint() throws {
-        let file = try FileLog()
-        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits(maxMessages: 50))
-        for index in 0..<2_000 {
-            try file.log.append(noise(2_000, seed: UInt64(index)), to: channel)
-            if index % 8 == 7, file.settle().checkpointWanted { file.checkpoint() }
-        }
-        file.disk.crash(.dropAll)
+        let file = try FileLog.withLateJournal()
         for path in file.disk.everything().keys where path.hasSuffix(".checkpoint") {
             file.disk.flipBit(path, byte: 100, bit: 1)
         }
