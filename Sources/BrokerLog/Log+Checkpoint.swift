@@ -101,7 +101,9 @@ extension Log {
 
     /// Commits one batch, as the committer's thread does; false when there was nothing to do. For
     /// `LogExecution.manual`.
-    public func stepCommit() -> Bool { disk?.committer.step() ?? false }
+    public func stepCommit() -> Bool {
+        disk.map { $0.committer.step() || $0.committer.stepFrames() } ?? false
+    }
 
     /// Does one job of the background thread; false when there was none. For `LogExecution.manual`.
     public func stepBackground() -> Bool { disk?.background.step() ?? false }

@@ -52,6 +52,12 @@ extension Log {
         if let warning = StoreDirectory.volumeWarning(path, fileSystem) { report(.warning(warning)) }
         if let cut = recovery.cutTail { report(.warning("cut \(cut)")) }
         for damage in recovery.damage { report(.error("damage: \(damage)")) }
+        if configuration.writesOnLoop, configuration.sync == .always, disk?.committer.isOnLoop == false {
+            report(
+                .notice(
+                    "there are no asynchronous writes to be had (io_setup(2), eventfd(2)): every batch goes through a "
+                        + "thread, which takes small ones longer"))
+        }
         startThreads()
     }
 
@@ -184,8 +190,12 @@ extension Log {
             space: SpareSpace(fileSystem: fileSystem, directory: directory.path),
             spaceBytes: configuration.segmentBytes, wake: wake,
             close: { reason in link.committer?.close(reason: reason) })
+        let durableWrites =
+            configuration.writesOnLoop && configuration.sync == .always
+            ? fileSystem.makeDurableWrites(depth: FramesUnderWay.depth) : nil
         let committer = Committer(
-            writer: writer, policy: configuration.sync, clock: clock, wake: wake,
+            writer: writer, underWay: durableWrites.map(FramesUnderWay.init), policy: configuration.sync,
+            clock: clock, wake: wake,
             wantsFiles: { count in background.prepareFiles(count) })
         link.committer = committer
         let readers = ReaderQueue(

@@ -14,6 +14,10 @@ extension Log {
         return news
     }
 
+    /// A descriptor that is readable when batches that the loop gave to the disk have ended, for `poll()` to see; nil where it
+    /// gives none (`LogConfiguration.writesOnLoop`). It is the log's: who watches it reads it empty, and does not close it.
+    public var events: Int32? { disk?.committer.events }
+
     /// Bytes appended that are not durable yet, and bytes of messages beyond what may wait in memory for
     /// their segments. Above 32 MiB the engine should stop reading from publishers. What waits while the disk is full, or when
     /// the log is closed for writing, may wait for ever: it does not count, and publishers get errors.

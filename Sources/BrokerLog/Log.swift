@@ -10,7 +10,7 @@
 /// A log is owned by one thread of control, the loop that opened it: every method is called there. Its
 /// slow work is done by threads of its own (`LogExecution.threads`), which call `wake` when `poll()` has
 /// news, or by its owner through `stepCommit()`, `stepBackground()` and `stepReader()` (`.manual`).
-/// No method but `open` and `close` does I/O or waits.
+/// No method but `open` and `close` waits for a disk; with `LogConfiguration.writesOnLoop` `submit` and `poll` begin writes.
 ///
 /// **What the caller may rely on.** A message is durable when `durable` has reached its position, not
 /// before. What was durable is there after any crash, unaltered, once, in sequence. What was not may be
@@ -41,7 +41,7 @@ public final class Log {
     /// Channels with a record in `chunk`.
     var touched: [UInt32] = []
 
-    /// Everything at or below it is on disk (file storage, `.always`: its `fdatasync` returned).
+    /// Everything at or below it is on disk (file storage, `.always`: the sync that covers it has ended).
     public internal(set) var durable = LogPosition.start
     /// Position of the last record appended that is not a message.
     var lastControl: UInt64 = 0

@@ -45,6 +45,9 @@ public struct LogConfiguration: Sendable {
     public var clusterID: String = ""
     /// Who runs the slow work.
     public var execution: LogExecution = .threads
+    /// Whether the loop that owns the log gives small batches to the disk itself, where each batch is synced and the file system
+    /// can: it calls `poll()` then whenever `Log.events` is readable, too.
+    public var writesOnLoop = false
     /// Identity of a store that is created by this opening; drawn at random when nil.
     public var newStoreID: UInt64?
     /// Memory storage only, for tests: with a seed, durability and reads are answered late, after a

@@ -234,4 +234,43 @@ MUTANTS = [
         "            try segments.findWritten()\n",
         "",
         "BrokerLogTests.DamageTests"),
+    Mutant(
+        "count-a-frame-before-the-one-in-front-of-it",
+        "frames that are written together count in the journal's order",
+        "Sources/BrokerLog/Journal/FramesUnderWay.swift",
+        "        guard let frame = frames.first, let outcome = frame.outcome else { return nil }\n",
+        """        guard let frame = frames.first,
+            let outcome = frame.outcome ?? frames.compactMap(\\.outcome).first
+        else { return nil }
+"""),
+    Mutant(
+        "write-beside-frames-under-way",
+        "the thread writes behind what the loop has under way, not beside it",
+        "Sources/BrokerLog/Journal/Committer.swift",
+        "                if underWay.isEmpty {\n                    isThreads = true\n",
+        "                if true {\n                    isThreads = true\n"),
+    Mutant(
+        "know-as-synced-what-is-under-way",
+        "a frame says of those before it what was synced when it was written",
+        "Sources/BrokerLog/Journal/JournalWriter.swift",
+        "        if refusal == nil { advance(behind: chunk, sum, bytes: stride) }\n",
+        """        if refusal == nil {
+            advance(behind: chunk, sum, bytes: stride)
+            synced = place.position
+        }
+"""),
+    Mutant(
+        "leave-a-hole-for-a-refused-frame",
+        "what could not be written is written again where it was",
+        "Sources/BrokerLog/Journal/Committer.swift",
+        "                writer.takeBack(to: frame.before)\n",
+        "",
+        "SimulationTests.CallTests"),
+    Mutant(
+        "forget-a-refused-frame",
+        "what could not be written waits for the thread",
+        "Sources/BrokerLog/Journal/Committer.swift",
+        "                monitor.locked { queue.insert(contentsOf: chunks, at: 0) }\n",
+        "                _ = chunks\n",
+        "BrokerLogTests.FramesUnderWayTests"),
 ]

@@ -3,14 +3,16 @@ import Testing
 
 @Suite("The log with a fault at every call of the disk")
 struct CallTests {
-    @Test("a crash at every call of scripted runs, three deep into recovery", arguments: Script.all)
-    func crashes(script: Script) throws {
+    @Test(
+        "a crash at every call of scripted runs, three deep into recovery", arguments: Script.all,
+        [false, true])
+    func crashes(script: Script, writesOnLoop: Bool) throws {
         var total = Tally()
-        let calls = try count(script)
+        let calls = try calls(script, writesOnLoop).count
         for at in 0..<calls {
             for kind in [SimulatedFileSystem.Crash.dropAll, .random, .random, .process] {
                 let seed = UInt64(at * 7 + 1)
-                let run = try script.simulation(seed: seed)
+                let run = try script.simulation(seed: seed, writesOnLoop: writesOnLoop)
                 do {
                     run.faults.arm(.dies(at: at), on: run.disk)
                     try script.body(run)
@@ -25,24 +27,25 @@ struct CallTests {
                     try goOn(run)
                 } catch {
                     Seeds.fail("CallTests", seed: seed, error, run)
-                    Issue.record("script \(script.name), crash \(kind) at call \(at)")
+                    Issue.record(
+                        "script \(script.name), on the loop: \(writesOnLoop), crash \(kind) at call \(at)")
                     total.failures += 1
                     if total.failures == 3 { return }
                 }
                 total.add(run)
             }
         }
-        total.say("script \(script.name), \(calls) crash points")
+        total.say("script \(script.name)\(writesOnLoop ? " on the loop" : ""), \(calls) crash points")
     }
 
-    @Test("every call fails, once and from then on", arguments: Script.all)
-    func failures(script: Script) throws {
+    @Test("every call fails, once and from then on", arguments: Script.all, [false, true])
+    func failures(script: Script, writesOnLoop: Bool) throws {
         var total = Tally()
-        let kinds = try calls(script)
+        let kinds = try calls(script, writesOnLoop)
         for (at, call) in kinds.enumerated() {
             for code in FaultCode.possible(call) {
                 for forever in [false, true] {
-                    let run = try script.simulation(seed: 1)
+                    let run = try script.simulation(seed: 1, writesOnLoop: writesOnLoop)
                     do {
                         run.faults.arm(.fails(at: at, code: code.rawValue, forever: forever), on: run.disk)
                         run.allowsDamage = call == .read || call == .size
@@ -56,7 +59,7 @@ struct CallTests {
                     } catch {
                         Seeds.fail("CallTests", seed: UInt64(at), error, run)
                         Issue.record(
-                            "script \(script.name), \(call) (call \(at)) fails with \(code), forever: \(forever)"
+                            "script \(script.name), on the loop: \(writesOnLoop), \(call) (call \(at)) fails with \(code), forever: \(forever)"
                         )
                         total.failures += 1
                         if total.failures == 3 { return }
@@ -65,7 +68,8 @@ struct CallTests {
                 }
             }
         }
-        total.say("script \(script.name), \(kinds.count) calls that fail")
+        total.say(
+            "script \(script.name)\(writesOnLoop ? " on the loop" : ""), \(kinds.count) calls that fail")
     }
 
     /// The store takes messages, and they are there after the next crash.
@@ -84,12 +88,10 @@ struct CallTests {
         try run.reopen(after: .dropAll)
     }
 
-    private func calls(_ script: Script) throws -> [SimulatedFileSystem.Call] {
-        let run = try script.simulation(seed: 1)
+    private func calls(_ script: Script, _ writesOnLoop: Bool) throws -> [SimulatedFileSystem.Call] {
+        let run = try script.simulation(seed: 1, writesOnLoop: writesOnLoop)
         run.faults.arm(.none, on: run.disk)
         try script.body(run)
         return run.faults.calls
     }
-
-    private func count(_ script: Script) throws -> Int { try calls(script).count }
 }

@@ -88,6 +88,8 @@ final class Faults: Sendable {
 /// The errors that are injected.
 enum FaultCode: Int32, CaseIterable {
     case input = 5
+    case again = 11
+    case invalid = 22
     case openFiles = 24
     case noSpace = 28
     case quota = 122
@@ -99,6 +101,7 @@ enum FaultCode: Int32, CaseIterable {
         case .write, .rename, .makeDirectory: [.input, .noSpace, .quota]
         case .list, .syncDirectory, .syncAll: [.input, .openFiles]
         case .sync: [.input, .noSpace]
+        case .endWrite: [.input, .again, .invalid]
         default: [.input]
         }
     }

@@ -12,7 +12,8 @@ extension Simulation {
         clock += Int64(draw(1_000))
         switch draw(100) {
         case 0..<4: if model.existing(at: .max).count < 5 { try createRandom() }
-        case 4..<50: try appendRandom()
+        case 4..<50:
+            if configuration.writesOnLoop, draw(2) == 0 { try submitSmall() } else { try appendRandom() }
         case 50..<56: appendState()
         case 56..<66: log.submit()
         case 66..<76: for _ in 0...draw(3) where log.stepCommit() { note("commit") }
@@ -43,6 +44,17 @@ extension Simulation {
         }
     }
 
+    /// Small batches that are on their way together; then often a crash.
+    private func submitSmall() throws {
+        let id = anyChannel()
+        for _ in 0...draw(8) {
+            try append(of: draw(900), to: id)
+            log.submit()
+            if draw(6) == 0 { try poll() }
+        }
+        if draw(8) == 0 { try crash() }
+    }
+
     private func checkpointRandom() {
         checkpoint()
         if draw(2) == 0 { settle() }
@@ -63,8 +75,12 @@ extension Simulation {
         let calls: [SimulatedFileSystem.Call] = [
             .write, .sync, .open, .rename, .syncDirectory, .syncAll, .remove, .truncate,
         ]
-        let kind = calls[draw(calls.count)]
-        let code = [FaultCode.input, .noSpace, .quota, .openFiles][draw(4)].rawValue
+        var kind = calls[draw(calls.count)]
+        var code = [FaultCode.input, .noSpace, .quota, .openFiles][draw(4)].rawValue
+        if configuration.writesOnLoop, draw(2) == 0 {
+            kind = [.beginWrite, .endWrite][draw(2)]
+            code = [FaultCode.input, .again, .invalid][draw(3)].rawValue
+        }
         let skipped = draw(6)
         note("fail \(kind) with \(code) after \(skipped)")
         faults.arm(.failsKind(kind, at: skipped, code: code), on: disk)

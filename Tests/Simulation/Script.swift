@@ -10,10 +10,13 @@ struct Script: CustomTestStringConvertible, Sendable {
     var testDescription: String { name }
 
     /// A new store on which the script is about to run.
-    func simulation(seed: UInt64) throws -> Simulation {
+    ///
+    /// - Parameter writesOnLoop: whether the loop writes small batches, several at once.
+    func simulation(seed: UInt64, writesOnLoop: Bool) throws -> Simulation {
         try Simulation(seed: seed) { configuration in
             configuration.segmentBytes = 24_000
             configuration.cacheBytes = 1
+            configuration.writesOnLoop = writesOnLoop
             configure(&configuration)
         }
     }
@@ -25,7 +28,7 @@ struct Script: CustomTestStringConvertible, Sendable {
         (self.name, self.configure, self.body) = (name, configure, body)
     }
 
-    static let all = [create, append, roll, checkpoint, delete, expire, purge, recover, shutdown]
+    static let all = [create, append, overlap, roll, checkpoint, delete, expire, purge, recover, shutdown]
 
     static let create = Script("create") { run in
         for number in 0..<3 {
@@ -45,6 +48,31 @@ struct Script: CustomTestStringConvertible, Sendable {
             run.appendState()
             try run.commit()
         }
+    }
+
+    /// Small batches that are on their way together, more than may be, with acknowledgements of some in between, over the end
+    /// of a journal file and beside a checkpoint.
+    static let overlap = Script("overlap") { run in
+        let channel = try run.createChannel(named: "overlaps")
+        try run.commit()
+        for round in 0..<8 {
+            for size in [10, 700, 2_000, 20, 1_500, 40] {
+                try run.append(of: size, to: channel)
+                run.log.submit()
+                if size == 2_000 { try run.poll() }
+            }
+            if round % 4 == 1 {
+                run.checkpoint()
+                try run.background()
+            }
+            if round == 5 {
+                try run.append(4, of: 60_000, to: channel)
+                run.log.submit()
+            }
+            _ = run.log.stepCommit()
+            try run.poll()
+        }
+        try run.commit()
     }
 
     static let roll = Script("roll") { run in

@@ -95,6 +95,7 @@ extension Simulation {
 
     /// Sequences by channel that are not served. Everything served must be what was written, and everything else named.
     func lost() throws -> [UInt32: [UInt64]] {
+        try endFrames()
         var lost: [UInt32: [UInt64]] = [:]
         for id in model.existing(at: .max) {
             let content = model.served(id)

@@ -42,7 +42,11 @@ final class Simulation {
         configuration.segmentBytes = 20_000 + Int(random.next() % 150_000)
         configuration.cacheBytes = random.next() % 2 == 0 ? 1 : 1 << 20
         configuration.clusterID = "simulation"
+        // Small batches by the loop, several at once, in every other run.
+        configuration.writesOnLoop = seed % 2 == 1
         configure(&configuration)
+        // The simulated disk wakes nobody.
+        if configuration.execution == .threads { configuration.writesOnLoop = false }
         let woken = woken
         log = try Log.open(
             configuration, fileSystem: disk, clock: LogClock { 0 }, wake: { _ = woken.signal() })
@@ -84,7 +88,15 @@ final class Simulation {
 
     /// Reads what trimming waits for.
     func readEverything() throws {
+        try endFrames()
         for _ in 0..<4 { try readOn() }
+    }
+
+    /// Lets frames under way end, which would become durable while the log is asked again and again for what it has to read.
+    func endFrames() throws {
+        guard configuration.writesOnLoop else { return }
+        while log.stepCommit() {}
+        try poll()
     }
 
     /// Lets the log read what was asked for.

@@ -13,7 +13,14 @@ import NIOCore
     private var isPaused = false
     private var wantsRead = false
 
-    init(core: LoopCore) { self.core = core }
+    private let writesToSocket: Bool
+
+    /// - Parameter writesToSocket: whether nothing between this handler and the socket changes what is written, so that the core
+    ///   may write there itself.
+    init(core: LoopCore, writesToSocket: Bool = false) {
+        self.core = core
+        self.writesToSocket = writesToSocket
+    }
 
     func handlerAdded(context: ChannelHandlerContext) { self.context = context }
 
@@ -81,6 +88,15 @@ import NIOCore
             wantsRead = false
             context?.read()
         }
+    }
+
+    /// The socket, for the core to write to while the channel has nothing to write itself; -1 if it may not.
+    var descriptor: Int32 {
+        guard writesToSocket else { return -1 }
+        let found = try? context?.pipeline.syncOperations.withUnsafeTransportIfAvailable(
+            of: NIOBSDSocket.Handle.self
+        ) { $0 }
+        return found.flatMap { $0 } ?? -1
     }
 
     func write(_ buffer: ByteBuffer) {

@@ -63,7 +63,8 @@ final class ClientListener: Sendable {
                     preconditionFailure("a child channel lives on a loop of the group")
                 }
                 return channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(ClientHandler(core: reference.core))
+                    try channel.pipeline.syncOperations.addHandler(
+                        ClientHandler(core: reference.core, writesToSocket: true))
                 }
             }
         let channel = try await bootstrap.bind(host: options.host, port: max(options.port, 0)).get()

@@ -41,6 +41,8 @@ enum CloseReason: String {
     /// The number in INFO.
     let clientID: UInt64
     let handler: ClientHandler
+    /// The socket, which is the channel's and open until `phase` is `closed`; -1 where the channel has none.
+    let descriptor: Int32
     /// `<address>:<port> - cid:<number>`, later with the client's own words (nats-core.md 6.5).
     var label: String
     let address: String
@@ -105,6 +107,7 @@ enum CloseReason: String {
         self.id = id
         self.clientID = clientID
         self.handler = handler
+        descriptor = handler.descriptor
         self.address = address
         label = "\(address):\(port) - cid:\(clientID)"
         parser = OperationParser(limits: limits)

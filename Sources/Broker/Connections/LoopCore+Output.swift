@@ -71,6 +71,12 @@ extension LoopCore {
         while unsafe !connection.pointee.isWriting,
             unsafe connection.pointee.phase == .open || connection.pointee.phase == .flushing
         {
+            if unsafe connection.pointee.output.write(
+                to: connection.pointee.descriptor, chunks: chunkPool)
+            {
+                unsafe noteDrained(connection)
+                break
+            }
             guard unsafe connection.pointee.output.startWrite(limit: Self.bytesPerWrite, handler.write) else {
                 break
             }

@@ -1,3 +1,4 @@
+import Glibc
 import NIOCore
 
 /// Memory for outgoing bytes, in pieces of one size, used again and again by all connections of a loop.
@@ -26,8 +27,7 @@ struct OutputChunks {
 
 /// What waits to be written to one connection.
 ///
-/// Bytes are written straight into the storage of `ByteBuffer`s that SwiftNIO later writes to the socket,
-/// so that they are copied once.
+/// Bytes are written straight into the storage of `ByteBuffer`s from which they go to the socket, so that they are copied once.
 /// Invariants: `position..<position + remaining` lies in the last chunk's storage, which nobody else holds
 /// while it is filled; `remaining` is 0 when there is no chunk. `remaining` never exceeds what the
 /// connection may have pending, so that a look at it is enough on the fast path.
@@ -41,6 +41,9 @@ struct OutputChunks {
     private var chunks: [ByteBuffer] = []
     /// Bytes in all chunks but the last.
     private var fullBytes = 0
+    /// SwiftNIO was given one byte alone, which it says to have written before it has: the water marks of a channel cannot be
+    /// below one. What it is given next it says so of when all of it is on the socket.
+    private var mayLinger = false
     /// Handed to SwiftNIO and not yet on the socket.
     private var inFlight: [ByteBuffer] = []
     private(set) var bytesInFlight = 0
@@ -161,6 +164,31 @@ struct OutputChunks {
         remaining = 0
     }
 
+    /// Writes what is queued straight to the socket, where it is one chunk and nothing is in flight before it: the way through
+    /// the channel costs as much again as the call. False if something is left, all of it or a part, for `startWrite`, which
+    /// also finds out what is wrong with the socket.
+    mutating func write(to descriptor: Int32, chunks pool: UnsafeMutablePointer<OutputChunks>) -> Bool {
+        guard descriptor >= 0, inFlight.isEmpty, !mayLinger, chunks.count == 1,
+            let position = unsafe position,
+            let chunkStart = unsafe chunkStart
+        else { return false }
+        let used = unsafe position - chunkStart
+        let taken = unsafe Glibc.send(descriptor, chunkStart, used, Int32(MSG_DONTWAIT | MSG_NOSIGNAL))
+        if taken == used {
+            unsafe self.position = nil
+            unsafe self.chunkStart = nil
+            remaining = 0
+            unsafe pool.pointee.giveBack(chunks.removeLast())
+            return true
+        }
+        if taken > 0 {
+            closeChunk()
+            chunks[0].moveReaderIndex(forwardBy: taken)
+            fullBytes -= taken
+        }
+        return false
+    }
+
     /// Hands up to `limit` bytes' worth of chunks to `write`; they count as in flight until
     /// `writeFinished`. Returns false when there was nothing to write.
     mutating func startWrite(limit: Int, _ write: (ByteBuffer) -> Void) -> Bool {
@@ -174,6 +202,7 @@ struct OutputChunks {
         }
         inFlight.append(contentsOf: chunks[..<count])
         chunks.removeFirst(count)
+        mayLinger = bytesInFlight == 1
         for index in inFlight.count - count..<inFlight.count { write(inFlight[index]) }
         return true
     }

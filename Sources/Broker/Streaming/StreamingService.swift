@@ -1,24 +1,28 @@
 import BrokerLog
 import Logging
+import NIOCore
 
 /// The streaming engine and its log as they live on loop 0: made there, called there, ended there.
 final class StreamingService: Sendable {
     typealias Engine = StreamingEngine<LoopCore>
 
     private let listener: ClientListener
-    // Sendable: used on loop 0 alone, which made it.
-    private nonisolated(unsafe) let engine: Engine
+    /// Reads what the log's `events` say; nil where there are none.
+    private let events: (any Channel)?
+    /// On loop 0, which made it.
+    private let engine: NIOLoopBound<Engine>
 
-    private init(listener: ClientListener, engine: Engine) {
+    private init(listener: ClientListener, events: (any Channel)?, engine: NIOLoopBound<Engine>) {
         self.listener = listener
-        unsafe self.engine = engine
+        self.events = events
+        self.engine = engine
     }
 
     /// Opens the log and puts the engine on loop 0, before any client is accepted.
     static func start(
         options: BrokerOptions, listener: ClientListener, logger: Logger
     ) async throws -> StreamingService {
-        try await listener.onLoop(0) { core in
+        let (engine, events) = try await listener.onLoop(0) { core in
             let log = try open(options, core: core, logger: logger)
             let engine = Engine(options: options, log: log, transport: core, logger: logger)
             core.engine = unsafe EngineCalls(
@@ -29,7 +33,17 @@ final class StreamingService: Sendable {
                 congestionEnded: { engine.congestionEnded() })
             // What recovery journaled goes out with the first tick, which also arms the timer.
             core.beginTick()
-            return StreamingService(listener: listener, engine: engine)
+            return (NIOLoopBound(engine, eventLoop: core.eventLoop), log.events)
+        }
+        do {
+            var channel: (any Channel)?
+            if let events {
+                channel = try await listener.onLoop(0) { core in try JournalEvents.watch(events, core) }.get()
+            }
+            return StreamingService(listener: listener, events: channel, engine: engine)
+        } catch {
+            try await end(engine, listener)
+            throw error
         }
     }
 
@@ -48,6 +62,7 @@ final class StreamingService: Sendable {
         case .interval(let nanoseconds): configuration.sync = .interval(nanoseconds: nanoseconds)
         case .never: configuration.sync = .never
         }
+        configuration.writesOnLoop = true
         let wakeUp = WakeUp(core: core)
         // The memory store answers within the tick that asks.
         let isLate = options.store != .memory
@@ -68,14 +83,20 @@ final class StreamingService: Sendable {
     func withEngine<Result: Sendable>(
         _ body: @escaping @Sendable (Engine) throws -> Result
     ) async throws -> Result {
-        try await listener.onLoop(0) { _ in try unsafe body(self.engine) }
+        try await listener.onLoop(0) { _ in try body(self.engine.value) }
     }
 
     /// Puts everything on disk and closes the log; the engine is not called afterwards.
     func stop() async throws {
+        try await Self.end(engine, listener)
+        // It may be closed: then nothing is left to do.
+        try? await events?.close()
+    }
+
+    private static func end(_ engine: NIOLoopBound<Engine>, _ listener: ClientListener) async throws {
         try await listener.onLoop(0) { core in
             core.beginTick()
-            unsafe self.engine.shutDown()
+            engine.value.shutDown()
             core.engine = nil
         }
     }

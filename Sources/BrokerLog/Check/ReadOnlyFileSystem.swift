@@ -94,6 +94,7 @@ final class ReadOnlyFileSystem: FileSystem {
         }
     }
 
+    func makeDurableWrites(depth: Int) -> (any DurableWrites)? { nil }
     func volume(of path: String) -> VolumeKind { base.volume(of: path) }
     func randomIdentity() -> UInt64 { base.randomIdentity() }
 

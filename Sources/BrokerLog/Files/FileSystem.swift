@@ -75,6 +75,8 @@ public protocol FileSystem: AnyObject, Sendable {
     /// of a write that failed once by each open file, so this is one that was opened before: of a file that is opened for it
     /// another process may have had the news.
     func syncAll(_ path: String, by file: OpenFile) throws(FileError)
+    /// Up to `depth` writes at once that are durable when they end; nil where there is no such thing.
+    func makeDurableWrites(depth: Int) -> (any DurableWrites)?
     /// What `path` lies on.
     func volume(of path: String) -> VolumeKind
     /// 64 random bits, for identities.

@@ -146,6 +146,8 @@ public final class RealFileSystem: FileSystem {
         if cbroker_syncfs(file.descriptor) != 0 { throw FileError(call: "syncfs", path: path, code: errno) }
     }
 
+    public func makeDurableWrites(depth: Int) -> (any DurableWrites)? { AsynchronousWrites(depth: depth) }
+
     public func volume(of path: String) -> VolumeKind {
         // Magic numbers of statfs(2).
         switch unsafe cbroker_volume_magic(path) {
@@ -171,9 +173,13 @@ public final class RealFileSystem: FileSystem {
 
     private func error(_ call: String, _ file: OpenFile) -> FileError {
         let code = errno
+        return FileError(call: call, path: Self.path(of: file), code: code)
+    }
+
+    /// Where an open file is, for a person to read.
+    static func path(of file: OpenFile) -> String {
         var buffer = [CChar](repeating: 0, count: 4096)
         let length = unsafe readlink("/proc/self/fd/\(file.descriptor)", &buffer, buffer.count - 1)
-        let path = String(decoding: buffer.prefix(max(0, length)).map(UInt8.init(bitPattern:)), as: UTF8.self)
-        return FileError(call: call, path: path, code: code)
+        return String(decoding: buffer.prefix(max(0, length)).map(UInt8.init(bitPattern:)), as: UTF8.self)
     }
 }

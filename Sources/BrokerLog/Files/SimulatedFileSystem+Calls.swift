@@ -237,7 +237,7 @@ extension SimulatedFileSystem {
     private func call<T: Sendable>(
         _ kind: Call, _ path: String, _ body: (inout State) throws(FileError) -> T
     ) throws(FileError) -> T {
-        if let code = fault(kind, path) { throw FileError(call: kind.rawValue, path: path, code: code) }
+        if let code = hookFault(kind, path) { throw FileError(call: kind.rawValue, path: path, code: code) }
         return try state.withLock { state throws(FileError) in try body(&state) }
     }
 
@@ -248,12 +248,12 @@ extension SimulatedFileSystem {
         guard let (node, path, _) = entry else {
             throw FileError(call: kind.rawValue, path: "descriptor \(file.descriptor)", code: EBADF)
         }
-        if let code = fault(kind, path) { throw FileError(call: kind.rawValue, path: path, code: code) }
+        if let code = hookFault(kind, path) { throw FileError(call: kind.rawValue, path: path, code: code) }
         return try state.withLock { state throws(FileError) in try body(&state, node, path) }
     }
 
     /// What the hook says of a call. It is asked outside the lock: it may take as long as a disk that stalls.
-    private func fault(_ kind: Call, _ path: String) -> Int32? {
+    func hookFault(_ kind: Call, _ path: String) -> Int32? {
         state.withLock { $0.onCall }?(kind, path)
     }
 }

@@ -112,6 +112,7 @@ extension SimulatedFileSystem {
         state.withLock { state in
             state.descriptors = [:]
             state.onCall = nil
+            state.settleWrites()
             for number in state.nodes.keys.sorted() { state.nodes[number]?.isLocked = false }
             if kind == .process { return }
             for number in state.directories.keys.sorted() {

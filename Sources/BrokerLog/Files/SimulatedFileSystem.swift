@@ -15,7 +15,7 @@ package final class SimulatedFileSystem: FileSystem {
     /// The calls, as `onCall` sees them.
     package enum Call: String, Sendable, CaseIterable {
         case open, size, read, write, truncate, sync, lock, rename, remove, makeDirectory, removeDirectory
-        case list, syncDirectory, syncAll, beginWriteBack, awaitWriteBack
+        case list, syncDirectory, syncAll, beginWriteBack, awaitWriteBack, beginWrite, endWrite
     }
 
     /// What a crash does with what was not synced.
@@ -51,6 +51,9 @@ package final class SimulatedFileSystem: FileSystem {
         var descriptors: [Int32: (node: Int, path: String, canWrite: Bool)] = [:]
         /// Descriptors of files that were opened to be written directly.
         var direct: Set<Int32> = []
+        /// Durable writes that were begun and have not ended.
+        var writes: [Int: WriteUnderWay] = [:]
+        var nextWrite = 0
         var nextNode = 1
         var nextDescriptor: Int32 = 3
         var capacity = Int.max

@@ -16,11 +16,13 @@ struct CommitResult {
 /// Takes chunks in order, writes them as frames, syncs, and says what is durable. While one batch
 /// syncs the next one fills: no timer.
 ///
-/// It has one thread, or is stepped by hand. When the disk is full it stops until the loop took back
-/// the refused chunks; when a write or a sync failed it stops for good.
+/// It has one thread, or is stepped by hand. Where the disk can be told to write without a thread that waits for it, the loop
+/// begins small batches itself (`FramesUnderWay`), and the thread has what is left: large batches, other journal files, what
+/// could not be begun. When the disk is full it stops until the loop took back the refused chunks; when a write or a sync failed
+/// it stops for good.
 final class Committer: @unchecked Sendable {
-    // Sendable: what the loop and the thread share is touched under `monitor`; `writer` and `lastSync`
-    // belong to whoever steps, which is one thread.
+    // Sendable: what the loop and the thread share is touched under `monitor`; `writer` belongs to the thread while
+    // `isThreads`, to the loop otherwise; `lastSync` to the thread, `underWay` to the loop.
 
     struct News {
         var results: [CommitResult] = []
@@ -41,10 +43,19 @@ final class Committer: @unchecked Sendable {
     private var isStalled = false
     private var isWorking = false
     private var stops = false
+    /// Whether the queue is the thread's, which has the loop's frames all behind it then.
+    private var isThreads: Bool
+    /// What comes next has to be written by the thread, once the loop's frames have ended.
+    private var needsThread = false
+    /// Refusals of the loop's writes since one has ended well, and the number of the journal file in which it tries no more.
+    private var refusals = 0
+    private var barredFile: UInt64?
+    private static let mostRefusals = 8
     private var syncedElsewhere: UInt64 = 0
     private var counters = (bytes: UInt64(0), syncs: UInt64(0), batches: UInt64(0))
 
     private let writer: JournalWriter
+    private let underWay: FramesUnderWay?
     private let policy: SyncPolicy
     private let clock: LogClock
     private let wake: @Sendable () -> Void
@@ -52,11 +63,15 @@ final class Committer: @unchecked Sendable {
     private let wantsFiles: @Sendable (_ count: Int) -> Void
     private var lastSync: UInt64
 
+    /// - Parameter underWay: how the loop writes; nil if all is the thread's.
     init(
-        writer: JournalWriter, policy: SyncPolicy, clock: LogClock, wake: @escaping @Sendable () -> Void,
+        writer: JournalWriter, underWay: FramesUnderWay? = nil, policy: SyncPolicy, clock: LogClock,
+        wake: @escaping @Sendable () -> Void,
         wantsFiles: @escaping @Sendable (_ count: Int) -> Void
     ) {
         self.writer = writer
+        self.underWay = underWay
+        isThreads = underWay == nil
         self.policy = policy
         self.clock = clock
         self.wake = wake
@@ -71,13 +86,16 @@ final class Committer: @unchecked Sendable {
         monitor.locked {
             queue.append(chunk)
             isStalled = false
-            monitor.signal()
+            if isThreads { monitor.signal() }
         }
+        beginFrames()
     }
 
     /// What happened since it was asked before.
     func takeNews() -> News {
-        monitor.locked {
+        collectFrames()
+        beginFrames()
+        return monitor.locked {
             let news = News(results: results, refused: refused, closed: closed, synced: syncedBetween)
             results.removeAll(keepingCapacity: true)
             return news
@@ -123,7 +141,100 @@ final class Committer: @unchecked Sendable {
 
     /// Waits until nothing is left that can be done.
     func waitUntilIdle() {
-        monitor.locked { while canWork || isWorking { monitor.wait() } }
+        repeat {
+            monitor.locked { while canWork || isWorking { monitor.wait() } }
+        } while stepFrames()
+    }
+
+    // MARK: What the loop writes itself
+
+    /// Whether the loop may write at all.
+    var isOnLoop: Bool { underWay != nil }
+
+    /// Readable when frames of the loop have ended: then there may be news. Nil where it writes none.
+    var events: Int32? { underWay?.events }
+
+    /// Waits for a frame of the loop, or begins one; false when there was nothing to do.
+    func stepFrames() -> Bool {
+        guard let underWay else { return false }
+        if underWay.isEmpty {
+            beginFrames()
+            return !underWay.isEmpty || monitor.locked { canWork || isWorking }
+        }
+        underWay.collect(waits: true)
+        collectFrames()
+        return true
+    }
+
+    /// Begins what can be.
+    private func beginFrames() {
+        guard let underWay else { return }
+        while let (chunk, emptied) = takeForLoop(underWay) {
+            guard let refusal = underWay.begin(chunk, emptied, by: writer) else { continue }
+            monitor.locked {
+                queue.insert(chunk, at: 0)
+                leaveToThread(refusal)
+            }
+        }
+    }
+
+    /// What was refused is the thread's; where the loop's way does not work, so is the rest of the file.
+    private func leaveToThread(_ refusal: WriteRefusal) {
+        if !needsThread { refusals += 1 }
+        needsThread = true
+        if refusal == .unsupported || refusals >= Self.mostRefusals { barredFile = writer.place.file }
+    }
+
+    /// The next batch that the loop may begin; hands the queue to the thread where that is its turn.
+    private func takeForLoop(_ underWay: FramesUnderWay) -> (JournalChunk, [JournalChunk])? {
+        monitor.locked {
+            guard !isThreads, isReady, !underWay.isFull else { return nil }
+            let room = min(FramesUnderWay.limit - underWay.bytes, writer.roomToBegin)
+            if needsThread || queueExceeds(room) {
+                if underWay.isEmpty {
+                    isThreads = true
+                    needsThread = false
+                    monitor.signal()
+                }
+                return nil
+            }
+            writer.noteSynced(syncedElsewhere)
+            return takeBatch(limit: room)
+        }
+    }
+
+    /// Takes in which frames have ended, in order.
+    private func collectFrames() {
+        guard let underWay, !underWay.isEmpty else { return }
+        underWay.collect()
+        while let (frame, outcome) = underWay.firstEnded {
+            if monitor.locked({ hasFailed }) {
+                _ = underWay.removeFirst()
+                continue
+            }
+            switch outcome {
+            case .durable:
+                _ = underWay.removeFirst()
+                refusals = 0
+                writer.noteDurable(frame.after.position)
+                monitor.locked { note(frame.chunk, frame.emptied, frame.after) }
+                wantsFiles(writer.isHalfUsed ? 2 : 1)
+            case .failed(let error):
+                fail(.failed("\(error)"), nil)
+            case .refused(let refusal):
+                monitor.locked { leaveToThread(refusal) }
+                // What follows it in the journal is written again behind it, over what is on its way now.
+                guard underWay.haveAllEnded else { return }
+                if let error = underWay.failure {
+                    fail(.failed("\(error)"), nil)
+                    continue
+                }
+                var chunks: [JournalChunk] = []
+                while !underWay.isEmpty { chunks.append(underWay.removeFirst().chunk) }
+                writer.takeBack(to: frame.before)
+                monitor.locked { queue.insert(contentsOf: chunks, at: 0) }
+            }
+        }
     }
 
     // MARK: For the thread
@@ -157,6 +268,7 @@ final class Committer: @unchecked Sendable {
 
     /// Syncs what an interval left unsynced, and lets go of the files.
     func finish() {
+        underWay?.close()
         if case .interval = policy, !monitor.locked({ hasFailed }) {
             do throws(JournalFailure) { try writer.sync() } catch { fail(error, nil) }
         }
@@ -164,25 +276,20 @@ final class Committer: @unchecked Sendable {
     }
 
     /// Lets go of the files and writes nothing.
-    func abandon() { writer.close() }
+    func abandon() {
+        underWay?.close()
+        writer.close()
+    }
 
     /// Commits one batch; false when there was nothing to do.
     func step() -> Bool {
-        var emptied: [JournalChunk] = []
-        let taken = monitor.locked { () -> JournalChunk? in
+        let taken = monitor.locked { () -> (JournalChunk, [JournalChunk])? in
             guard canWork else { return nil }
             isWorking = true
-            let first = queue.removeFirst()
-            while let next = queue.first, next.firstPosition == first.lastPosition + 1,
-                first.recordBytes + next.recordBytes <= Log.frameLimit
-            {
-                first.absorb(next)
-                emptied.append(queue.removeFirst())
-            }
             writer.noteSynced(syncedElsewhere)
-            return first
+            return takeBatch(limit: Log.frameLimit)
         }
-        guard let chunk = taken else { return false }
+        guard let (chunk, emptied) = taken else { return false }
         do throws(JournalFailure) {
             try writer.write(chunk)
             if policy == .always {
@@ -194,17 +301,17 @@ final class Committer: @unchecked Sendable {
             wake()
             return true
         }
-        let now = clock.now()
-        let result = CommitResult(
-            chunk: chunk, emptied: emptied, place: writer.place, synced: writer.synced,
-            journalBytes: writer.bytesWritten, latency: now &- chunk.submittedAt)
+        let isHalfUsed = writer.isHalfUsed
         monitor.locked {
-            results.append(result)
-            counters = (writer.bytesWritten, writer.syncs, counters.batches + 1)
+            note(chunk, emptied, writer.place)
             isWorking = false
+            // The loop goes on with what it may write. Large batches it would only hand over again.
+            if underWay != nil, barredFile != writer.place.file, !queueExceeds(FramesUnderWay.limit) {
+                isThreads = false
+            }
             monitor.signal()
         }
-        wantsFiles(writer.isHalfUsed ? 2 : 1)
+        wantsFiles(isHalfUsed ? 2 : 1)
         wake()
         if policy != .always { syncIfDue() }
         return true
@@ -235,7 +342,40 @@ final class Committer: @unchecked Sendable {
         return passed >= interval ? 0 : interval - passed
     }
 
-    private var canWork: Bool { !queue.isEmpty && refused == nil && closed == nil && !isStalled }
+    /// Whether the thread has something to do.
+    private var canWork: Bool { isThreads && isReady }
+    private var isReady: Bool { !queue.isEmpty && refused == nil && closed == nil && !isStalled }
+
+    /// Whether more bytes of records wait than these.
+    private func queueExceeds(_ bytes: Int) -> Bool {
+        var sum = 0
+        return queue.contains { chunk in
+            sum += chunk.recordBytes
+            return sum > bytes
+        }
+    }
+
+    /// The chunks that make the next frame, merged into the first of them; and the others.
+    private func takeBatch(limit: Int) -> (JournalChunk, [JournalChunk]) {
+        let first = queue.removeFirst()
+        var emptied: [JournalChunk] = []
+        while let next = queue.first, next.firstPosition == first.lastPosition + 1,
+            first.recordBytes + next.recordBytes <= limit
+        {
+            first.absorb(next)
+            emptied.append(queue.removeFirst())
+        }
+        return (first, emptied)
+    }
+
+    /// Keeps the news that a frame is written, and synced where each is.
+    private func note(_ chunk: JournalChunk, _ emptied: [JournalChunk], _ place: JournalPlace) {
+        results.append(
+            CommitResult(
+                chunk: chunk, emptied: emptied, place: place, synced: writer.synced,
+                journalBytes: writer.bytesWritten, latency: clock.now() &- chunk.submittedAt))
+        counters = (writer.bytesWritten, writer.syncs, counters.batches + 1)
+    }
 
     private func fail(_ failure: JournalFailure, _ chunk: JournalChunk?) {
         monitor.locked {

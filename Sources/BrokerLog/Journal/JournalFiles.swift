@@ -240,6 +240,8 @@ final class JournalFiles: @unchecked Sendable {
             for entry in files where entry.number >= first {
                 try unlessMissing { () throws(FileError) in
                     let file = try fileSystem.open(path(entry.number), mode)
+                    // Recovery may have read it: over pages in memory nothing is written without waiting.
+                    fileSystem.dropCache(file)
                     taken.append(Taken(number: entry.number, file: file, size: entry.size))
                 }
             }

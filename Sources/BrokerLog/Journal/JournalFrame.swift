@@ -1,9 +1,9 @@
 import CBroker
 
-/// A frame: one batch of records in a journal file, written by one `pwrite` and made durable by one
-/// `fdatasync`. Frames begin at multiples of 512 bytes, so that writing one never touches a sector that
-/// holds another, and what follows a frame up to the next multiple of 4096 is written as zeros, so that
-/// the kernel never reads a page to fill it. Little endian:
+/// A frame: one batch of records in a journal file, written by one call and made durable by one sync. Frames begin at
+/// multiples of 512 bytes, so that writing one never touches a sector that holds another. What follows a frame up to the next
+/// multiple of 4096 is written as zeros, so that the kernel never reads a page to fill it; up to the next multiple of 512
+/// where the frame behind it may be written at the same time. Little endian:
 ///
 ///      0  u32  magic "DJF1"
 ///      4  u32  length of the records that follow the header, at least 1 record

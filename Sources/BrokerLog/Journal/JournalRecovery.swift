@@ -413,6 +413,10 @@ struct JournalRecovery {
         else {
             return
         }
+        // One of several that were on their way together, all of which were written once more, in one.
+        if let frame = wholeFrame(bytes, at: offset, in: index), frame.lastPosition <= place.position {
+            return
+        }
         var length = JournalFrame.headerSize
         if let frame = unsafe JournalFrame(header: bytes.base + offset),
             files[index].header?.generation == frame.generation

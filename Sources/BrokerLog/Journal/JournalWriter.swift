@@ -77,12 +77,7 @@ final class JournalWriter {
         var padding = (JournalFrame.pageSize - end % JournalFrame.pageSize) % JournalFrame.pageSize
         // A frame larger than its file makes it grow, by the room for the mark too.
         if end + padding > file.size { padding += JournalFrame.pageSize }
-        chunk.reserve(padding)
-        unsafe (chunk.base + frameBytes).initializeMemory(as: UInt8.self, repeating: 0, count: padding)
-        let header = JournalFrame(
-            length: UInt32(chunk.recordBytes), generation: generation, firstPosition: chunk.firstPosition,
-            knownSynced: synced, recordCount: UInt32(chunk.recordCount), previousChecksum: place.checksum)
-        let sum = unsafe header.seal(at: chunk.base)
+        let sum = seal(chunk, padding: padding)
         do throws(FileError) {
             try unsafe fileSystem.write(
                 file.file, UnsafeRawBufferPointer(start: chunk.base, count: frameBytes + padding),
@@ -93,11 +88,58 @@ final class JournalWriter {
             throw .failed("\(error)")
         }
         if end + padding > file.size { current?.size = end + padding }
-        bytesWritten += UInt64(frameBytes + padding)
+        advance(behind: chunk, sum, bytes: frameBytes + padding)
+    }
+
+    /// Makes a chunk the next frame, with zeros behind it; returns the frame's checksum.
+    private func seal(_ chunk: JournalChunk, padding: Int) -> UInt32 {
+        chunk.reserve(padding)
+        unsafe (chunk.base + chunk.used).initializeMemory(as: UInt8.self, repeating: 0, count: padding)
+        let header = JournalFrame(
+            length: UInt32(chunk.recordBytes), generation: generation, firstPosition: chunk.firstPosition,
+            knownSynced: synced, recordCount: UInt32(chunk.recordCount), previousChecksum: place.checksum)
+        return unsafe header.seal(at: chunk.base)
+    }
+
+    private func advance(behind chunk: JournalChunk, _ sum: UInt32, bytes: Int) {
+        bytesWritten += UInt64(bytes)
         place.offset += UInt64(JournalFrame.stride(recordBytes: chunk.recordBytes))
         place.position = chunk.lastPosition
         place.checksum = sum
     }
+
+    // MARK: Frames that are written while the next one is begun
+
+    /// Bytes of records that a frame may have which is begun and not waited for: it goes to the file in use, which does not
+    /// grow, and nothing else has to be written with it. 0 where none can be.
+    var roomToBegin: Int {
+        guard let current, left == nil else { return 0 }
+        // The end of a file is kept for the mark that another one follows.
+        return max(0, current.size - Int(place.offset) - JournalFrame.alignment - JournalFrame.headerSize)
+    }
+
+    /// Begins to write a batch as a frame and goes on behind it, with what was synced before it: whoever acknowledges what
+    /// it holds sees to it that every frame before has ended. Nil, or how it was refused, with nothing begun.
+    func begin(_ chunk: JournalChunk, number: UInt64, by writes: any DurableWrites) -> WriteRefusal? {
+        guard let file = current, chunk.recordBytes <= roomToBegin else { return .wouldWait }
+        let stride = JournalFrame.stride(recordBytes: chunk.recordBytes)
+        // To the end of the sector and no further: the one behind it may be the next frame's, which is written meanwhile.
+        let sum = seal(chunk, padding: stride - JournalFrame.headerSize - chunk.recordBytes)
+        let refusal = unsafe writes.begin(
+            number, file.file, UnsafeRawBufferPointer(start: chunk.base, count: stride), at: Int(place.offset)
+        )
+        if refusal == nil { advance(behind: chunk, sum, bytes: stride) }
+        return refusal
+    }
+
+    /// A frame that was begun is on disk, as are those before it.
+    func noteDurable(_ position: UInt64) {
+        syncs += 1
+        synced = position
+    }
+
+    /// Frames from here on were begun and not written: they are written again.
+    func takeBack(to place: JournalPlace) { self.place = place }
 
     /// Makes everything written durable. Called again only if it returned.
     func sync() throws(JournalFailure) {

@@ -28,4 +28,24 @@ uint32_t cbroker_volume_magic(const char *path);
 /* Names the calling thread, as debuggers and `top -H` show it; 15 bytes at most. */
 void cbroker_name_thread(const char *name);
 
+/* Writes that are durable when they have ended, by Linux' asynchronous I/O (io_setup(2)): at most `depth` at once. 0 or an
+ * errno. */
+int cbroker_writes_open(unsigned depth, uint64_t *context);
+
+/* Begins to write `length` bytes at `offset`; they belong to the kernel until the write with this number has ended, which
+ * `events`, an eventfd(2), counts. It waits for nothing (RWF_NOWAIT) but a file system that is frozen (fsfreeze(8)), and is durable
+ * at its end (RWF_DSYNC). 0 or an errno: nothing was begun. */
+int cbroker_writes_begin(
+    uint64_t context, int events, uint64_t number, int descriptor, const void *bytes, size_t length, int64_t offset);
+
+/* A write that has ended: its number, and the bytes written or a negative errno. 1, or 0 if none has, or a negative errno.
+ * With `waits` it is waited for. */
+int cbroker_writes_end(uint64_t context, int waits, uint64_t *number, int64_t *result);
+
+/* Waits for the writes under way, and gives the context back. */
+void cbroker_writes_close(uint64_t context);
+
+/* A new eventfd(2) that does not block, -1 with errno. */
+int cbroker_eventfd(void);
+
 #endif

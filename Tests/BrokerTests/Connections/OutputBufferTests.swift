@@ -1,3 +1,4 @@
+import Glibc
 import NIOCore
 import Testing
 
@@ -43,6 +44,7 @@ struct OutputBufferTests {
         let seed = UInt64.random(in: 0...UInt64.max)
         print("output buffer: seed \(seed); replay by putting it into OutputBufferTests.contents")
         var generator = SeededGenerator(seed: seed)
+        let socket = SmallSocket()
         withPool { pool in
             var buffer = OutputBuffer()
             var expected: [UInt8] = []
@@ -66,6 +68,14 @@ struct OutputBufferTests {
                 }
                 let total = buffer.pending
                 #expect(total == expected.count - written.count)
+                if Int.random(in: 0..<3, using: &generator) == 0 {
+                    let queued = buffer.queued
+                    let hasWritten = buffer.write(to: socket.writer, chunks: pool)
+                    let taken = socket.drain()
+                    written += taken
+                    let left = buffer.queued
+                    #expect(left == queued - taken.count && hasWritten == (left == 0 && queued > 0))
+                }
                 if Int.random(in: 0..<4, using: &generator) == 0 {
                     var now: [UInt8] = []
                     _ = buffer.startWrite(limit: 200_000) { now += $0.readableBytesView }
@@ -81,6 +91,62 @@ struct OutputBufferTests {
             #expect(written == expected)
             let left = buffer.pending
             #expect(left == 0)
+        }
+    }
+
+    @Test("a write to the socket takes what fits, and nothing out of turn")
+    func direct() {
+        let socket = SmallSocket()
+        withPool { pool in
+            var buffer = OutputBuffer()
+            let isEmptyWritten = buffer.write(to: socket.writer, chunks: pool)
+            #expect(!isEmptyWritten)
+            _ = append(Array("one".utf8), to: &buffer, pool, limit: 1 << 20)
+            let (isWrittenToNone, isWritten) = (
+                buffer.write(to: -1, chunks: pool), buffer.write(to: socket.writer, chunks: pool)
+            )
+            #expect(!isWrittenToNone && isWritten && socket.drain().text == "one")
+
+            // More than the socket takes, and more behind it.
+            let bytes = (0..<60_000).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) }
+            _ = append(bytes, to: &buffer, pool, limit: 1 << 20)
+            let isAllWritten = buffer.write(to: socket.writer, chunks: pool)
+            _ = append(Array("two".utf8), to: &buffer, pool, limit: 1 << 20)
+            let taken = socket.drain()
+            #expect(!isAllWritten && !taken.isEmpty && taken.count < bytes.count)
+            let pending = buffer.pending
+            #expect(pending == bytes.count + 3 - taken.count)
+            // What is in flight is the channel's, and comes first.
+            var rest: [UInt8] = []
+            _ = buffer.startWrite(limit: 1) { rest += $0.readableBytesView }
+            _ = append(Array("three".utf8), to: &buffer, pool, limit: 1 << 20)
+            let isWrittenOutOfTurn = buffer.write(to: socket.writer, chunks: pool)
+            #expect(!isWrittenOutOfTurn && socket.drain().isEmpty)
+            buffer.writeFinished(chunks: pool)
+            while buffer.startWrite(limit: 1 << 20, { rest += $0.readableBytesView }) {
+                buffer.writeFinished(chunks: pool)
+            }
+            #expect(taken + rest == bytes + Array("twothree".utf8))
+
+            // Of a single byte the channel says too early that it was written: nothing may pass it.
+            _ = append([1], to: &buffer, pool, limit: 1 << 20)
+            _ = buffer.startWrite(limit: 1) { _ in }
+            buffer.writeFinished(chunks: pool)
+            _ = append([2, 3], to: &buffer, pool, limit: 1 << 20)
+            let hasPassed = buffer.write(to: socket.writer, chunks: pool)
+            #expect(!hasPassed)
+            _ = buffer.startWrite(limit: 2) { _ in }
+            buffer.writeFinished(chunks: pool)
+            _ = append([4], to: &buffer, pool, limit: 1 << 20)
+            let goesOn = buffer.write(to: socket.writer, chunks: pool)
+            #expect(goesOn && socket.drain() == [4])
+
+            // Where nobody reads any more the channel finds out.
+            socket.closeReader()
+            _ = append(Array("four".utf8), to: &buffer, pool, limit: 1 << 20)
+            let isWrittenToNobody = buffer.write(to: socket.writer, chunks: pool)
+            let left = buffer.pending
+            #expect(!isWrittenToNobody && left == 4)
         }
     }
 
@@ -108,6 +174,42 @@ struct OutputBufferTests {
             buffer.writeFinished(chunks: pool)
             _ = append(Array("other".utf8), to: &buffer, pool, limit: 100)
             #expect(held.map { $0.readableBytesView.text } == "first")
+        }
+    }
+}
+
+/// A pair of sockets that takes a few kilobytes.
+private final class SmallSocket {
+    let writer: Int32
+    private var reader: Int32
+
+    init() {
+        var pair: [Int32] = [-1, -1]
+        let result = socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &pair)
+        precondition(result == 0, "a test without two sockets cannot test them")
+        var size: Int32 = 4_096
+        setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, 4)
+        (writer, reader) = (pair[0], pair[1])
+    }
+
+    deinit {
+        close(writer)
+        if reader >= 0 { close(reader) }
+    }
+
+    func closeReader() {
+        close(reader)
+        reader = -1
+    }
+
+    /// What was written since.
+    func drain() -> [UInt8] {
+        var found: [UInt8] = []
+        var part = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = recv(reader, &part, part.count, Int32(MSG_DONTWAIT))
+            if count <= 0 { return found }
+            found += part[..<count]
         }
     }
 }

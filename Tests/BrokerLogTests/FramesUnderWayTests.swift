@@ -1,0 +1,235 @@
+import Glibc
+import Synchronization
+import Testing
+
+@testable import BrokerLog
+
+/// Batches that the loop gives to the disk itself.
+@Suite("Frames under way")
+struct FramesUnderWayTests {
+    /// A log with one channel, whose journal file is in use: the next small batches are the loop's.
+    private func makeLog(seed: UInt64 = 1) throws -> (FileLog, ChannelID) {
+        let file = try FileLog(seed: seed) { $0.writesOnLoop = true }
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        file.settle()
+        return (file, channel)
+    }
+
+    /// Appends messages, each a batch.
+    private func submit(_ texts: [String], _ file: FileLog, _ channel: ChannelID) throws {
+        for text in texts {
+            try file.log.append(text, to: channel)
+            file.log.submit()
+        }
+    }
+
+    /// Counts of calls, and what each of a kind gives in turn.
+    private final class Calls: Sendable {
+        private let state = Mutex((counts: [SimulatedFileSystem.Call: Int](), codes: [Int32?]()))
+
+        init(_ file: FileLog, _ kind: SimulatedFileSystem.Call? = nil, _ codes: [Int32?] = []) {
+            state.withLock { $0.codes = codes }
+            file.disk.onCall { [self] call, _ in
+                state.withLock { state in
+                    state.counts[call, default: 0] += 1
+                    guard call == kind, !state.codes.isEmpty else { return nil }
+                    return state.codes.removeFirst()
+                }
+            }
+        }
+
+        subscript(_ call: SimulatedFileSystem.Call) -> Int { state.withLock { $0.counts[call] ?? 0 } }
+    }
+
+    @Test("as many as may be are begun at once; what comes meanwhile is one frame behind them")
+    func depth() throws {
+        let (file, channel) = try makeLog()
+        let calls = Calls(file)
+        let texts = (0..<10).map { "message \($0)" }
+        try submit(texts, file, channel)
+        #expect(calls[.beginWrite] == FramesUnderWay.depth && calls[.endWrite] == 0)
+        while file.log.stepCommit() {}
+        #expect(
+            calls[.beginWrite] == FramesUnderWay.depth + 1 && calls[.endWrite] == FramesUnderWay.depth + 1)
+        #expect(calls[.write] == 0 && calls[.sync] == 0, "the thread has nothing to do")
+        _ = file.log.poll()
+        #expect(file.log.bytesInFlight == 0)
+        #expect(file.log.statistics.syncs == UInt64(FramesUnderWay.depth) + 2, "each is one")
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: channel) == texts)
+    }
+
+    @Test("nothing counts before every frame in front of it is on disk", arguments: UInt64(0)..<40)
+    func order(seed: UInt64) throws {
+        let (file, channel) = try makeLog(seed: seed)
+        let before = file.log.durable.rawValue
+        try submit(["one", "two", "three", "four"], file, channel)
+        var ended: UInt64 = 0
+        while file.log.durable.rawValue < before + 4 {
+            _ = file.log.poll()
+            let now = file.log.durable.rawValue - before
+            #expect(now >= ended)
+            ended = now
+            // Whatever else has ended: what counts is what a power cut leaves.
+            let copy = SimulatedFileSystem(copying: file.disk, seed: seed)
+            copy.crash(.dropAll)
+            let log = try Log.open(file.configuration, fileSystem: copy, clock: LogClock { 0 }, wake: {})
+            #expect(log.payloads(of: channel).count >= Int(now) && log.recovery.damage.isEmpty)
+        }
+    }
+
+    @Test("what is large, or does not fit into the file, is the thread's, behind all that is under way")
+    func large() throws {
+        let (file, channel) = try makeLog()
+        let calls = Calls(file)
+        var texts = ["small", String(repeating: "x", count: FramesUnderWay.limit), "smaller"]
+        try submit(texts, file, channel)
+        #expect(calls[.beginWrite] == 1 && calls[.write] == 0)
+        while file.log.stepCommit() {}
+        #expect(calls[.beginWrite] == 1 && calls[.write] == 1, "what came behind it went with it")
+        // Over the ends of many files, of which each begins with the thread.
+        for index in 0..<600 {
+            texts.append("\(index) " + String(repeating: "y", count: 3_000))
+            try submit([texts[texts.count - 1]], file, channel)
+            if index % 3 == 0 { file.settle() }
+        }
+        file.settle()
+        #expect(calls[.beginWrite] > 100 && calls[.write] > 2)
+        #expect(file.log.closedReason == nil)
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: channel) == texts && file.log.recovery.damage.isEmpty)
+    }
+
+    @Test("what cannot be begun now is the thread's, and the loop goes on behind it")
+    func refusedAtBegin() throws {
+        let (file, channel) = try makeLog()
+        let calls = Calls(file, .beginWrite, [nil, EAGAIN])
+        try submit(["one", "two", "three"], file, channel)
+        #expect(calls[.beginWrite] == 2 && calls[.write] == 0, "one is under way")
+        while file.log.stepCommit() {}
+        #expect(calls[.write] == 1 && calls[.sync] == 1)
+        try submit(["four"], file, channel)
+        #expect(calls[.beginWrite] == 3)
+        file.settle()
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: channel) == ["one", "two", "three", "four"])
+    }
+
+    @Test(
+        "what the kernel gave back is written again with all behind it, in order",
+        arguments: [EAGAIN, EINVAL], UInt64(0)..<10)
+    func refusedAtEnd(code: Int32, seed: UInt64) throws {
+        let (file, channel) = try makeLog(seed: seed)
+        let calls = Calls(file, .endWrite, [nil, code])
+        let texts = ["one", "two", "three", "four", "five"]
+        try submit(texts, file, channel)
+        file.settle()
+        file.settle()
+        #expect(file.log.closedReason == nil && file.log.bytesInFlight == 0)
+        #expect(calls[.write] >= 1 && calls[.sync] >= 1)
+        // Where it is never possible it is not tried again.
+        let begun = calls[.beginWrite]
+        try submit(["six"], file, channel)
+        #expect(calls[.beginWrite] == begun + (code == EAGAIN ? 1 : 0))
+        file.settle()
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: channel) == texts + ["six"] && file.log.recovery.damage.isEmpty)
+    }
+
+    @Test("a file whose writes are refused again and again is the thread's to its end; the next one is tried")
+    func barred() throws {
+        let (file, channel) = try makeLog()
+        let calls = Calls(file, .endWrite, Array(repeating: EAGAIN, count: 8))
+        var texts: [String] = []
+        func settle(_ text: String) throws {
+            texts.append(text)
+            try submit([text], file, channel)
+            file.settle()
+        }
+        for index in 0..<20 { try settle("\(index)") }
+        #expect(calls[.beginWrite] == 8)
+        // Over the end of the file.
+        for index in 0..<40 { try settle("\(index) " + noise(8_000, seed: UInt64(index))) }
+        #expect(calls[.beginWrite] > 8)
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: channel) == texts)
+    }
+
+    @Test("frames that were written once more in one are no torn tail", arguments: UInt64(0)..<20)
+    func writtenAgain(seed: UInt64) throws {
+        let (file, channel) = try makeLog(seed: seed)
+        // Up to the last sector of a page: what the thread writes has no zeros behind it then.
+        var texts = (0..<6).map { "\($0)" }
+        for text in texts {
+            try submit([text], file, channel)
+            file.settle()
+        }
+        // Of the next four, one sector each, one is refused, the others are on disk.
+        let isFirst = Atomic(true)
+        file.disk.onCall { call, _ in
+            call == .endWrite && isFirst.exchange(false, ordering: .relaxed) ? EAGAIN : nil
+        }
+        try submit(["one", "two", "three", "four"], file, channel)
+        texts += ["one", "two", "three", "four"]
+        file.settle()
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: channel) == texts)
+        #expect(file.log.recovery.cutTail == nil && file.log.recovery.damage.isEmpty)
+    }
+
+    @Test(
+        "a frame that fails closes the log; what was in front of it counts, what is behind it never",
+        arguments: UInt64(0)..<20)
+    func failed(seed: UInt64) throws {
+        let (file, channel) = try makeLog(seed: seed)
+        let calls = Calls(file, .endWrite, [nil, EIO])
+        try submit(["one", "two", "three", "four", "five"], file, channel)
+        let news = file.settle()
+        #expect(news.closed?.contains("endWrite") == true && file.log.closedReason != nil)
+        let served = file.log.payloads(of: channel)
+        #expect(served.count < 4 && served == Array(["one", "two", "three"].prefix(served.count)))
+        #expect(calls[.write] == 0 && calls[.sync] == 0, "nothing is retried")
+        #expect(throws: AppendRefused.self) { try file.log.append("six", to: channel) }
+        file.log.close(state: [])
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: channel).starts(with: served))
+    }
+
+    @Test(
+        "the machine dies with frames under way: what lies behind a hole was acknowledged to nobody",
+        arguments: UInt64(0)..<200)
+    func hole(seed: UInt64) throws {
+        let (file, channel) = try makeLog(seed: seed)
+        try submit(["zero"], file, channel)
+        file.settle()
+        let texts = (1...4).map { "\($0) " + noise(700, seed: UInt64($0)) }
+        try submit(texts, file, channel)
+        for _ in 0..<Int(seed % 3) { _ = file.log.poll() }
+        let acknowledged = Int(file.log.durable.rawValue)
+        try file.reopen(after: .random)
+        let found = file.log.payloads(of: channel)
+        #expect(
+            found == Array((["zero"] + texts).prefix(found.count))
+                && Int(file.log.durable.rawValue) >= acknowledged)
+        #expect(file.log.recovery.damage.isEmpty)
+        // What is left of them is in nobody's way.
+        try submit(["next"], file, channel)
+        file.settle()
+        try file.reopen(after: .random)
+        #expect(file.log.payloads(of: channel) == found + ["next"] && file.log.recovery.damage.isEmpty)
+    }
+
+    @Test("without a sync before each acknowledgement all is the thread's")
+    func otherPolicies() throws {
+        let file = try FileLog {
+            $0.writesOnLoop = true
+            $0.sync = .never
+        }
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        file.settle()
+        let calls = Calls(file)
+        try submit(["one"], file, channel)
+        file.settle()
+        #expect(calls[.beginWrite] == 0 && calls[.write] == 1)
+    }
+}
