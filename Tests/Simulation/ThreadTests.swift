@@ -1,5 +1,6 @@
 import BrokerLog
 import Dispatch
+import Glibc
 import Synchronization
 import Testing
 
@@ -172,6 +173,37 @@ struct ThreadTests {
         goesOn.signal()
         run.end()
         try run.reopen(after: .dropAll)
+        run.end()
+    }
+
+    @Test("while no file can be opened a reader asks now and then, not as often as it can")
+    func noDescriptors() throws {
+        let run = try Simulation(seed: 1) {
+            $0.execution = .threads
+            $0.cacheBytes = 1
+        }
+        let id = try run.createChannel(named: "channel")
+        try run.append(8, of: 60_000, to: id)
+        run.log.submit()
+        try durable(run)
+        run.checkpoint()
+        while run.log.statistics.checkpoints == 0 {
+            run.woken.wait()
+            try run.poll()
+        }
+        let refused = Atomic(0)
+        run.disk.onCall { call, path in
+            guard call == .open, path.hasSuffix(".seg"), refused.load(ordering: .relaxed) < 10 else {
+                return nil
+            }
+            refused.add(1, ordering: .relaxed)
+            return EMFILE
+        }
+        let began = ContinuousClock.now
+        try run.checkContents()
+        // Whoever is refused rests 10 ms at least; without that ten times take less than one.
+        let count = refused.load(ordering: .relaxed)
+        #expect(count == 10 && ContinuousClock.now - began >= .milliseconds(100))
         run.end()
     }
 

@@ -1,6 +1,8 @@
+import Glibc
+
 /// Blocks that are read from disk for the loop: one thread, or stepped by hand.
 final class ReaderQueue: @unchecked Sendable {
-    // Sendable: what is shared is touched under `monitor`; `reader` belongs to whoever steps.
+    // Sendable: what is shared is touched under `monitor`; `reader` and `isUnavailable` belong to whoever steps.
 
     private let monitor = Monitor()
     private var requests: [BlockRequest] = []
@@ -10,6 +12,10 @@ final class ReaderQueue: @unchecked Sendable {
     private var closesAll = false
     private var stops = false
     private let reader: BlockReader
+    /// No file could be opened just now.
+    private var isUnavailable = false
+    /// Microseconds that the thread rests then.
+    private static let rest: useconds_t = 10_000
     private let wake: @Sendable () -> Void
 
     init(reader: BlockReader, wake: @escaping @Sendable () -> Void) {
@@ -59,6 +65,8 @@ final class ReaderQueue: @unchecked Sendable {
             }
             guard goesOn else { return }
             _ = step()
+            // Whoever waits for the block asks again at once, and would as often as two threads can.
+            if isUnavailable { usleep(Self.rest) }
         }
     }
 
@@ -91,6 +99,7 @@ final class ReaderQueue: @unchecked Sendable {
             return false
         }
         let outcome = reader.read(request)
+        isUnavailable = if case .unavailable = outcome { true } else { false }
         monitor.locked { results.append((request, outcome)) }
         wake()
         return true
