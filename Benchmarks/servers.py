@@ -101,7 +101,7 @@ class Server:
 
 class Broker(Server):
     name = "broker"
-    sync = "fdatasync before each ack"
+    sync = "a sync (fdatasync, RWF_DSYNC) before each ack"
     store = "file"
     flags = []
 

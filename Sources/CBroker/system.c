@@ -32,9 +32,21 @@ void cbroker_name_thread(const char *name) { pthread_setname_np(pthread_self(), 
 
 int cbroker_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 
-int cbroker_writes_open(unsigned depth, uint64_t *context) {
+int cbroker_writes_open(unsigned depth, int events, uint64_t *context) {
     aio_context_t made = 0;
     if (syscall(SYS_io_setup, depth, &made) != 0) return errno;
+    /* A flag that there is not: a kernel that takes it (gVisor) would take RWF_DSYNC as well, and sync nothing. Nothing is written. */
+    struct iocb probe;
+    memset(&probe, 0, sizeof probe);
+    probe.aio_fildes = (uint32_t)events;
+    probe.aio_lio_opcode = IOCB_CMD_PWRITE;
+    probe.aio_buf = (uint64_t)(uintptr_t)&probe;
+    probe.aio_rw_flags = 1 << 30;
+    struct iocb *list[] = {&probe};
+    if (syscall(SYS_io_submit, made, 1L, list) >= 0) {
+        syscall(SYS_io_destroy, made);
+        return EOPNOTSUPP;
+    }
     *context = made;
     return 0;
 }

@@ -103,7 +103,7 @@ struct FramesUnderWayTests {
     @Test("what cannot be begun now is the thread's, and the loop goes on behind it")
     func refusedAtBegin() throws {
         let (file, channel) = try makeLog()
-        let calls = Calls(file, .beginWrite, [nil, EAGAIN])
+        let calls = Calls(file, .beginWrite, [nil, EAGAIN, nil, EINVAL])
         try submit(["one", "two", "three"], file, channel)
         #expect(calls[.beginWrite] == 2 && calls[.write] == 0, "one is under way")
         while file.log.stepCommit() {}
@@ -111,8 +111,14 @@ struct FramesUnderWayTests {
         try submit(["four"], file, channel)
         #expect(calls[.beginWrite] == 3)
         file.settle()
+        // What is not to be had at all is not tried again.
+        for text in ["five", "six"] {
+            try submit([text], file, channel)
+            file.settle()
+        }
+        #expect(calls[.beginWrite] == 4)
         try file.reopen(after: .dropAll)
-        #expect(file.log.payloads(of: channel) == ["one", "two", "three", "four"])
+        #expect(file.log.payloads(of: channel) == ["one", "two", "three", "four", "five", "six"])
     }
 
     @Test(
@@ -217,6 +223,70 @@ struct FramesUnderWayTests {
         file.settle()
         try file.reopen(after: .random)
         #expect(file.log.payloads(of: channel) == found + ["next"] && file.log.recovery.damage.isEmpty)
+    }
+
+    @Test(
+        "frames behind a hole are not served when the journal file that took their place is lost",
+        arguments: UInt64(0)..<100)
+    func holeAndLoss(seed: UInt64) throws {
+        let (file, channel) = try makeLog(seed: seed)
+        try submit(["zero"], file, channel)
+        file.settle()
+        try submit((1...4).map { "old \($0)" }, file, channel)
+        try file.reopen(after: .random)
+        let kept = file.log.payloads(of: channel)
+        let texts = (1...6).map { "new \($0)" }
+        for text in texts {
+            try submit([text], file, channel)
+            file.settle()
+        }
+        file.disk.crash(.dropAll)
+        let newest = try #require(
+            file.journal.last { file.disk.content($0)?.prefix(4).elementsEqual(bytes("DJH1")) == true })
+        try file.disk.remove(newest)
+        try file.disk.syncAll("/")
+        try file.reopen(after: .process)
+        let found = file.log.payloads(of: channel).filter { $0 != "-" }
+        #expect(found.allSatisfy { (kept + texts).contains($0) }, "\(found) of \(kept) and \(texts)")
+        #expect(!file.log.statistics.damage.isEmpty)
+    }
+
+    @Test("a disk that takes long is the thread's to wait for: nothing more is begun")
+    func patience() throws {
+        let time = Atomic(UInt64(0))
+        let disk = SimulatedFileSystem(seed: 1)
+        var configuration = LogConfiguration(storage: .file(directory: "/data"))
+        (configuration.execution, configuration.clusterID, configuration.writesOnLoop) = (
+            .manual, "test", true
+        )
+        let clock = LogClock { time.load(ordering: .relaxed) }
+        let log = try Log.open(configuration, fileSystem: disk, clock: clock, wake: {})
+        let begun = Atomic(0)
+        disk.onCall { call, _ in
+            if call == .beginWrite { begun.add(1, ordering: .relaxed) }
+            return nil
+        }
+        func submit(_ text: String) throws {
+            try log.append(text, to: channel)
+            log.submit()
+        }
+        let channel = try log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        log.submit()
+        while log.stepCommit() {}
+        _ = log.poll()
+        let before = begun.load(ordering: .relaxed)
+        try submit("one")
+        time.store(FramesUnderWay.patience, ordering: .relaxed)
+        try submit("two")
+        #expect(begun.load(ordering: .relaxed) == before + 2)
+        time.store(FramesUnderWay.patience + 1, ordering: .relaxed)
+        try submit("three")
+        #expect(begun.load(ordering: .relaxed) == before + 2)
+        while log.stepCommit() {}
+        _ = log.poll()
+        #expect(log.payloads(of: channel) == ["one", "two", "three"])
+        try submit("four")
+        #expect(begun.load(ordering: .relaxed) == before + 3, "the disk goes on")
     }
 
     @Test("without a sync before each acknowledgement all is the thread's")

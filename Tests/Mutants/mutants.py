@@ -242,7 +242,8 @@ MUTANTS = [
         """        guard let frame = frames.first,
             let outcome = frame.outcome ?? frames.compactMap(\\.outcome).first
         else { return nil }
-"""),
+""",
+        "BrokerLogTests.FramesUnderWayTests"),
     Mutant(
         "write-beside-frames-under-way",
         "the thread writes behind what the loop has under way, not beside it",
@@ -266,6 +267,13 @@ MUTANTS = [
         "                writer.takeBack(to: frame.before)\n",
         "",
         "SimulationTests.CallTests"),
+    Mutant(
+        "believe-what-lies-behind-a-mark",
+        "what a crash left behind a hole is never served",
+        "Sources/BrokerLog/Journal/JournalRecovery.swift",
+        "                    if mark != nil, files[index].header != nil { break }\n",
+        "",
+        "BrokerLogTests.FramesUnderWayTests"),
     Mutant(
         "forget-a-refused-frame",
         "what could not be written waits for the thread",

@@ -26,7 +26,11 @@ final class Faults: Sendable {
     private let state = Mutex(State())
 
     /// Arms a plan on a disk; the calls are counted from here.
-    func arm(_ plan: Plan, on disk: SimulatedFileSystem, pace: Pace? = nil) {
+    ///
+    /// - Parameter began: called when the loop begins a write, which the simulated disk tells nobody the end of.
+    func arm(
+        _ plan: Plan, on disk: SimulatedFileSystem, pace: Pace? = nil, began: (@Sendable () -> Void)? = nil
+    ) {
         state.withLock {
             let injected = $0.injected
             $0 = State(plan: plan)
@@ -34,6 +38,7 @@ final class Faults: Sendable {
         }
         disk.onCall { [self] call, _ in
             pace?.wait(for: call)
+            if call == .beginWrite { began?() }
             return decide(call)
         }
     }
@@ -101,7 +106,7 @@ enum FaultCode: Int32, CaseIterable {
         case .write, .rename, .makeDirectory: [.input, .noSpace, .quota]
         case .list, .syncDirectory, .syncAll: [.input, .openFiles]
         case .sync: [.input, .noSpace]
-        case .endWrite: [.input, .again, .invalid]
+        case .beginWrite, .endWrite: [.input, .again, .invalid]
         default: [.input]
         }
     }

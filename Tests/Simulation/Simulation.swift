@@ -45,8 +45,6 @@ final class Simulation {
         // Small batches by the loop, several at once, in every other run.
         configuration.writesOnLoop = seed % 2 == 1
         configure(&configuration)
-        // The simulated disk wakes nobody.
-        if configuration.execution == .threads { configuration.writesOnLoop = false }
         let woken = woken
         log = try Log.open(
             configuration, fileSystem: disk, clock: LogClock { 0 }, wake: { _ = woken.signal() })

@@ -66,7 +66,9 @@ struct ThreadTests {
     @discardableResult
     private func load(_ run: Simulation) throws -> Int {
         var waits = 0
-        run.faults.arm(.dies(at: 5 + run.draw(150)), on: run.disk, pace: run.pace)
+        let woken = run.woken
+        run.faults.arm(
+            .dies(at: 5 + run.draw(150)), on: run.disk, pace: run.pace, began: { woken.signal() })
         for _ in 0..<200 where !run.isClosed && !run.faults.isOff {
             let ids = run.model.existing(at: .max)
             switch run.draw(20) {
@@ -97,7 +99,10 @@ struct ThreadTests {
 
     @Test("a sync that hangs holds up its messages and nothing else")
     func stuckSync() throws {
-        let run = try Simulation(seed: 1) { $0.execution = .threads }
+        let run = try Simulation(seed: 1) {
+            $0.execution = .threads
+            $0.writesOnLoop = false
+        }
         let id = try run.createChannel(named: "channel")
         try run.append(5, of: 100, to: id)
         run.log.submit()
@@ -134,6 +139,7 @@ struct ThreadTests {
     func slowFile() throws {
         let run = try Simulation(seed: 1) {
             $0.execution = .threads
+            $0.writesOnLoop = false
             // The first file has 256 KiB then.
             $0.journalSizeBytes = 32 << 20
         }
@@ -180,6 +186,7 @@ struct ThreadTests {
     func noDescriptors() throws {
         let run = try Simulation(seed: 1) {
             $0.execution = .threads
+            $0.writesOnLoop = false
             $0.cacheBytes = 1
         }
         let id = try run.createChannel(named: "channel")

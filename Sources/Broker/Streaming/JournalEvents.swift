@@ -17,7 +17,7 @@ final class JournalEvents: ChannelInboundHandler {
         let own = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
         guard own >= 0 else { throw IOError(errnoCode: errno, reason: "dup of the journal's eventfd") }
         let handler = NIOLoopBound(JournalEvents(core: core), eventLoop: core.eventLoop)
-        let channel = NIOPipeBootstrap(group: core.eventLoop)
+        return NIOPipeBootstrap(group: core.eventLoop)
             // Eight bytes at a time; a buffer that is not full is not read for more.
             .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 64))
             .channelInitializer { channel in
@@ -27,9 +27,6 @@ final class JournalEvents: ChannelInboundHandler {
             }
             .takingOwnershipOfDescriptor(input: own)
             .map { $0 as any Channel }
-        // Only with the channel it becomes the channel's.
-        channel.whenFailure { _ in _ = close(own) }
-        return channel
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {

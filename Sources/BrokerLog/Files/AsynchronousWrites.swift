@@ -15,7 +15,7 @@ final class AsynchronousWrites: DurableWrites {
         descriptor = cbroker_eventfd()
         guard descriptor >= 0 else { return nil }
         var context: UInt64 = 0
-        guard unsafe cbroker_writes_open(UInt32(depth), &context) == 0 else {
+        guard unsafe cbroker_writes_open(UInt32(depth), descriptor, &context) == 0 else {
             _ = Glibc.close(descriptor)
             return nil
         }

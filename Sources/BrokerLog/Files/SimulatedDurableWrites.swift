@@ -14,9 +14,9 @@ final class SimulatedDurableWrites: DurableWrites {
     func begin(
         _ number: UInt64, _ file: OpenFile, _ bytes: UnsafeRawBufferPointer, at offset: Int
     ) -> WriteRefusal? {
-        guard let token = unsafe fileSystem.beginWrite(file, bytes, at: offset) else { return .wouldWait }
-        underWay.append((number, token))
-        return nil
+        let (token, refusal) = unsafe fileSystem.beginWrite(file, bytes, at: offset)
+        if let token { underWay.append((number, token)) }
+        return refusal
     }
 
     /// Where it is not waited for, chance says whether one has ended.
@@ -54,8 +54,10 @@ extension SimulatedFileSystem {
 
     fileprivate func draw() -> UInt64 { state.withLock { $0.random.next() } }
 
-    /// A number for a write that was begun; nil if it was not.
-    fileprivate func beginWrite(_ file: OpenFile, _ bytes: UnsafeRawBufferPointer, at offset: Int) -> Int? {
+    /// A number for a write that was begun, or how it was refused.
+    fileprivate func beginWrite(
+        _ file: OpenFile, _ bytes: UnsafeRawBufferPointer, at offset: Int
+    ) -> (token: Int?, refusal: WriteRefusal?) {
         let address = UInt(bitPattern: bytes.baseAddress)
         let content = unsafe Array(bytes)
         guard
@@ -63,8 +65,11 @@ extension SimulatedFileSystem {
                 state.descriptors[file.descriptor].map {
                     ($0.node, $0.path, state.direct.contains(file.descriptor))
                 }
-            }), isDirect, hookFault(.beginWrite, path) == nil
-        else { return nil }
+            }), isDirect
+        else { return (nil, .unsupported) }
+        if let code = hookFault(.beginWrite, path) {
+            return (nil, code == EINVAL ? .unsupported : .wouldWait)
+        }
         return state.withLock { state in
             let end = offset + content.count
             precondition(
@@ -81,7 +86,7 @@ extension SimulatedFileSystem {
             state.nextWrite += 1
             state.writes[state.nextWrite] = WriteUnderWay(
                 node: node, path: path, offset: offset, bytes: content, address: address)
-            return state.nextWrite
+            return (state.nextWrite, nil)
         }
     }
 

@@ -189,6 +189,9 @@ final class Committer: @unchecked Sendable {
     private func takeForLoop(_ underWay: FramesUnderWay) -> (JournalChunk, [JournalChunk])? {
         monitor.locked {
             guard !isThreads, isReady, !underWay.isFull else { return nil }
+            if let oldest = underWay.submittedAt, clock.now() &- oldest > FramesUnderWay.patience {
+                needsThread = true
+            }
             let room = min(FramesUnderWay.limit - underWay.bytes, writer.roomToBegin)
             if needsThread || queueExceeds(room) {
                 if underWay.isEmpty {

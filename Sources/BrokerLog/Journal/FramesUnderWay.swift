@@ -21,6 +21,9 @@ final class FramesUnderWay {
     /// Bytes of records that may be on their way. Where there is more to write, fewer and larger frames are better, and a
     /// wake-up of the thread costs little for what it takes off the loop.
     static let limit = 8 << 10
+    /// Nanoseconds since the oldest was submitted after which no more are begun: the disk may hang, and beginning, which some
+    /// file systems take part of their own journal's time for, may hang with it. That is for the thread to find out.
+    static let patience: UInt64 = 20_000_000
 
     private let writes: any DurableWrites
     private var frames: [Frame] = []
@@ -42,6 +45,8 @@ final class FramesUnderWay {
     var events: Int32? { writes.events }
     /// Bytes of records on their way.
     var bytes: Int { frames.reduce(0) { $0 + $1.chunk.recordBytes } }
+    /// When the oldest was submitted.
+    var submittedAt: UInt64? { frames.first?.chunk.submittedAt }
     var isEmpty: Bool { frames.isEmpty }
     var isFull: Bool { frames.count == Self.depth }
     var haveAllEnded: Bool { frames.allSatisfy { $0.outcome != nil } }

@@ -360,7 +360,10 @@ struct JournalRecovery {
                     position = frame.lastPosition
                     offset += frame.stride
                 } else {
-                    known = max(known, mark(bytes, at: offset, in: index) ?? 0)
+                    let mark = mark(bytes, at: offset, in: index)
+                    known = max(known, mark ?? 0)
+                    // Behind it lie frames at most that a crash left behind a hole, and that nobody was acknowledged for.
+                    if mark != nil, files[index].header != nil { break }
                     offset += JournalFrame.alignment
                 }
             }
@@ -413,7 +416,8 @@ struct JournalRecovery {
         else {
             return
         }
-        // One of several that were on their way together, all of which were written once more, in one.
+        // One of several that were on their way together, all of which were written once more, in one. It must be whole: of
+        // the last frame, damaged, nothing else would tell.
         if let frame = wholeFrame(bytes, at: offset, in: index), frame.lastPosition <= place.position {
             return
         }

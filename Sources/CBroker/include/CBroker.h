@@ -28,13 +28,14 @@ uint32_t cbroker_volume_magic(const char *path);
 /* Names the calling thread, as debuggers and `top -H` show it; 15 bytes at most. */
 void cbroker_name_thread(const char *name);
 
-/* Writes that are durable when they have ended, by Linux' asynchronous I/O (io_setup(2)): at most `depth` at once. 0 or an
- * errno. */
-int cbroker_writes_open(unsigned depth, uint64_t *context);
+/* Writes that are durable when they have ended, by Linux' asynchronous I/O (io_setup(2)): at most `depth` at once. `events` is
+ * an eventfd(2). 0 or an errno, also where the kernel would not look at the flags that make them durable. */
+int cbroker_writes_open(unsigned depth, int events, uint64_t *context);
 
 /* Begins to write `length` bytes at `offset`; they belong to the kernel until the write with this number has ended, which
- * `events`, an eventfd(2), counts. It waits for nothing (RWF_NOWAIT) but a file system that is frozen (fsfreeze(8)), and is durable
- * at its end (RWF_DSYNC). 0 or an errno: nothing was begun. */
+ * `events`, an eventfd(2), counts. It does not wait for the disk to take them (RWF_NOWAIT), though ext4
+ * may wait for its own journal, and for the end of a freeze; it is durable at its end (RWF_DSYNC). 0 or an errno: nothing was
+ * begun. */
 int cbroker_writes_begin(
     uint64_t context, int events, uint64_t number, int descriptor, const void *bytes, size_t length, int64_t offset);
 
