@@ -142,6 +142,39 @@ struct FramesUnderWayTests {
         #expect(file.log.payloads(of: channel) == texts + ["six"] && file.log.recovery.damage.isEmpty)
     }
 
+    @Test(
+        "what the kernel gave back and a full disk then refuses does not come up after a crash, written as it may be",
+        arguments: UInt64(0)..<20)
+    func refusedAtEndAndByAFullDisk(seed: UInt64) throws {
+        let (file, channel) = try makeLog(seed: seed)
+        file.settle()
+        file.disk.capacity = file.disk.used
+        // Each takes most of a file of the journal, until there is none.
+        var kept: [String] = []
+        while file.log.statistics.refusedMessages == 0 {
+            kept.append(noise(150_000, seed: UInt64(kept.count)))
+            try submit([kept[kept.count - 1]], file, channel)
+            while file.log.stepCommit() {}
+            _ = file.log.poll()
+        }
+        kept.removeLast()
+        file.log.expire(now: 1)
+        kept.append("the loop's turn")
+        try submit(["the loop's turn"], file, channel)
+        while file.log.stepCommit() {}
+        _ = file.log.poll()
+        let calls = Calls(file, .endWrite, [EAGAIN])
+        try submit(["begun"], file, channel)
+        #expect(calls[.beginWrite] == 1)
+        try submit([noise(150_000, seed: 1)], file, channel)
+        while file.log.stepCommit() {}
+        _ = file.log.poll()
+        #expect(calls[.endWrite] == 1 && file.log.statistics.refusedMessages == 3)
+        #expect(file.log.closedReason == nil)
+        try file.reopen(after: .process)
+        #expect(file.log.payloads(of: channel) == kept)
+    }
+
     @Test("a file whose writes are refused again and again is the thread's to its end; the next one is tried")
     func barred() throws {
         let (file, channel) = try makeLog()

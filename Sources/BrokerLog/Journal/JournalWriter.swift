@@ -31,6 +31,9 @@ final class JournalWriter {
     private(set) var synced: UInt64
     private(set) var bytesWritten: UInt64 = 0
     private(set) var syncs: UInt64 = 0
+    /// Frames that were begun at the place and taken back may be there all the same: a write that is said to have been
+    /// refused may have been done in part.
+    private var hasTakenBack = false
 
     /// A page of memory that begins where one does, for what is not a chunk; allocated for the life of the writer.
     private let page = UnsafeMutableRawBufferPointer.allocate(
@@ -63,8 +66,34 @@ final class JournalWriter {
     /// Whether the current file is half used, so that another should be ready.
     var isHalfUsed: Bool { current.map { Int(place.offset) * 2 >= $0.size } ?? false }
 
-    /// Writes a batch as one frame; not synced.
+    /// Writes a batch as one frame; not synced. Where the disk is full nothing of it is written, nor left of what was begun at
+    /// its place and taken back: who is told that a message was refused must not find it after a crash.
     func write(_ chunk: JournalChunk) throws(JournalFailure) {
+        do throws(JournalFailure) {
+            try writeFrame(chunk)
+            hasTakenBack = false
+        } catch {
+            if case .noSpace = error, hasTakenBack { try eraseNextFrame() }
+            throw error
+        }
+    }
+
+    /// Takes the frame away that may lie where the next one will, and with it all behind it.
+    private func eraseNextFrame() throws(JournalFailure) {
+        guard let current else { return }
+        do throws(FileError) {
+            try writePage(
+                [UInt8](repeating: 0, count: JournalFrame.alignment), to: current.file, at: Int(place.offset))
+            try fileSystem.sync(current.file)
+        } catch {
+            throw .failed("\(error)")
+        }
+        syncs += 1
+        synced = place.position
+        hasTakenBack = false
+    }
+
+    private func writeFrame(_ chunk: JournalChunk) throws(JournalFailure) {
         let frameBytes = JournalFrame.headerSize + chunk.recordBytes
         // The end of a file is kept for the mark that another one follows.
         let room = current.map { $0.size - Int(place.offset) - JournalFrame.alignment } ?? 0
@@ -139,7 +168,10 @@ final class JournalWriter {
     }
 
     /// Frames from here on were begun and not written: they are written again.
-    func takeBack(to place: JournalPlace) { self.place = place }
+    func takeBack(to place: JournalPlace) {
+        self.place = place
+        hasTakenBack = true
+    }
 
     /// Makes everything written durable. Called again only if it returned.
     func sync() throws(JournalFailure) {
