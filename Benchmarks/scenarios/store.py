@@ -2,10 +2,12 @@
 
 import concurrent.futures
 import json
+import os
 import random
 import socket
 import statistics
 import threading
+import time
 
 from servers import Broker
 
@@ -194,6 +196,34 @@ def retention(bench):
         value = p99(kind, body)
         bench.row(work=work, unit="µs", broker=value, peer_name="the same load, no retention", peer=calm,
                   ratio=value / calm, must="<= 2 x", holds=value <= 2 * calm)
+
+
+    calm, beside = (statistics.median(values) for values in zip(*[deletion(bench) for _ in range(bench.options.rounds)]))
+    bench.row(work="p99 µs while 4 GiB are deleted, 10,000 a second", unit="µs", broker=beside,
+              peer_name="the same load before", peer=calm, ratio=beside / calm, must="<= 2 x", holds=beside <= 2 * calm)
+
+
+def deletion(bench):
+    """p99 of a publisher before and while two channels of 2 GiB are deleted. It sends by the clock, so that a stall counts for
+    every message that came due in it."""
+    words = [128, 1024, "warmup=0.5", "seconds=5", "rate=10000"]
+    with bench.server(Broker) as server:
+        bench.load("streaming", server.port, 1024, 1024, "channels=2", f"bytes={4 * GIB}")
+        client = Client(server.port, b"deleter")
+        # What was written before is on the disk, and the checkpoint behind it made.
+        os.sync()
+        time.sleep(2)
+        before = bench.load("streaming", server.port, *words)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            publishing = pool.submit(bench.load, "streaming", server.port, *words)
+            time.sleep(1)
+            for channel in (b"bench0000", b"bench0001"):
+                client.ask(b"DELETE", channel)
+            beside = publishing.result()
+        client.close()
+        for name, numbers in (("before", before), ("beside", beside)):
+            bench.note(f"deletion of 4 GiB, {name}: p99 {numbers['p99_us']:,.0f} µs, p99.9 {numbers['p999_us']:,.0f} µs")
+        return before["p99_us"], beside["p99_us"]
 
 
 def scale(bench):

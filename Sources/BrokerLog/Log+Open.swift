@@ -188,7 +188,7 @@ extension Log {
         let background = Background(
             segments: store, checkpoints: checkpoints, files: files,
             space: SpareSpace(fileSystem: fileSystem, directory: directory.path),
-            spaceBytes: configuration.segmentBytes, wake: wake,
+            spaceBytes: configuration.segmentBytes, clock: clock, wake: wake,
             close: { reason in link.committer?.close(reason: reason) })
         let durableWrites =
             configuration.writesOnLoop && configuration.sync == .always

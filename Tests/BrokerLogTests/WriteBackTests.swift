@@ -1,4 +1,5 @@
 import BrokerLog
+import Glibc
 import Synchronization
 import Testing
 
@@ -74,6 +75,51 @@ struct WriteBackTests {
         // A file that is closed could not say any more that the disk did not take the last one.
         file.checkpoint()
         #expect(calls.withLock { $0.suffix(1) } == [.awaitWriteBack])
+    }
+
+    /// Sixty channels, 3 MB, none of which has a full block.
+    private func fillTails(_ file: FileLog) throws -> [ChannelID: String] {
+        var texts: [ChannelID: String] = [:]
+        for index in 0..<60 {
+            let channel = try file.log.createChannel(named: bytes("c\(index)"), limits: ChannelLimits())
+            texts[channel] = noise(50_000, seed: UInt64(index))
+            try file.log.append(texts[channel] ?? "", to: channel)
+        }
+        file.settle()
+        return texts
+    }
+
+    @Test("the tails of many channels go to the disk a MiB at a time, each waited for before the next")
+    func tails() throws {
+        let file = try FileLog { $0.journalSizeBytes = 64 << 20 }
+        let texts = try fillTails(file)
+        let calls = Mutex<[SimulatedFileSystem.Call]>([])
+        file.disk.onCall { call, path in
+            if path.hasSuffix(".tails"), call != .open { calls.withLock { $0.append(call) } }
+            return nil
+        }
+        file.checkpoint()
+        #expect(
+            calls.withLock { $0 } == [
+                .write, .beginWriteBack, .awaitWriteBack, .write, .beginWriteBack, .awaitWriteBack, .write,
+            ], "the last piece goes with the sync of all")
+        file.disk.onCall(nil)
+        try file.reopen(after: .dropAll)
+        for (channel, text) in texts { #expect(file.log.payloads(of: channel) == [text]) }
+    }
+
+    @Test(
+        "a disk that does not take them closes the log; all comes from the journal",
+        arguments: [SimulatedFileSystem.Call.beginWriteBack, .awaitWriteBack])
+    func tailsFail(_ failing: SimulatedFileSystem.Call) throws {
+        let file = try FileLog { $0.journalSizeBytes = 64 << 20 }
+        let texts = try fillTails(file)
+        file.disk.onCall { call, path in call == failing && path.hasSuffix(".tails") ? EIO : nil }
+        file.checkpoint()
+        #expect(file.log.closedReason != nil)
+        file.disk.onCall(nil)
+        try file.reopen(after: .dropAll)
+        for (channel, text) in texts { #expect(file.log.payloads(of: channel) == [text]) }
     }
 
     @Test(

@@ -72,6 +72,10 @@ final class ReadOnlyFileSystem: FileSystem {
         file == Self.absent ? 0 : try base.size(file)
     }
 
+    func isUnlinked(_ file: OpenFile) throws(FileError) -> Bool {
+        file == Self.absent ? true : try base.isUnlinked(file)
+    }
+
     func read(
         _ file: OpenFile, into buffer: UnsafeMutableRawBufferPointer, at offset: Int
     ) throws(FileError) -> Int {

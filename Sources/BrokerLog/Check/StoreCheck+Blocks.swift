@@ -50,6 +50,19 @@ extension StoreCheck {
         guard let file = try openIfThere("\(directory)/\(name)") else { return }
         defer { fileSystem.close(file) }
         report.segments += 1
+        let found = try damage(
+            of: file, name, first, of: channel, isSealed: isSealed, blocks: blocks, kept: kept)
+        // A broker that runs shortens what it has removed meanwhile.
+        if !found.isEmpty, try fileSystem.isUnlinked(file) { return }
+        for damage in found { report.add(damage) }
+    }
+
+    /// What is damaged of a segment beside the blocks that are needed.
+    private func damage(
+        of file: OpenFile, _ name: String, _ first: UInt64, of channel: UInt32, isSealed: Bool,
+        blocks: [SegmentFile.Block]?, kept: UInt64
+    ) throws(FileError) -> [Damage] {
+        var found: [Damage] = []
         let size = try fileSystem.size(file)
         // Behind its checksum a header is zeros that nobody reads.
         let head = try FileBytes(
@@ -57,7 +70,7 @@ extension StoreCheck {
         let expected = SegmentFile.header(storeID: identity.storeID, channel: channel, first: first).prefix(
             SegmentFile.headerRead)
         if head.array(0..<head.count) != Array(expected) {
-            report.add(Damage(file: name, offset: 0, reason: "the header of the segment is damaged"))
+            found.append(Damage(file: name, offset: 0, reason: "the header of the segment is damaged"))
         }
         var listed = blocks ?? []
         if isSealed {
@@ -67,22 +80,23 @@ extension StoreCheck {
             else {
                 let isNamed = report.damage.contains { $0.file == name && $0.offset > 0 }
                 if !isNamed {
-                    report.add(
+                    found.append(
                         Damage(
                             file: name, offset: UInt64(size),
                             reason: "the index at the end of the segment is damaged"))
                 }
-                return
+                return found
             }
             listed = index
         }
         for block in listed where block.summary.lastSequence < kept {
             if try isWhole(block, in: file, channel: channel, segment: first) { continue }
-            report.add(
+            found.append(
                 Damage(
                     file: name, offset: block.offset,
                     reason: "a block is damaged whose messages the channel does not keep any more"))
         }
+        return found
     }
 
     private func openIfThere(_ path: String) throws(FileError) -> OpenFile? {

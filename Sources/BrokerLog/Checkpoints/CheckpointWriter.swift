@@ -29,6 +29,9 @@ final class CheckpointWriter {
     var unremoved = Unremoved()
     /// Names of checkpoints that must not count at the next start, until that is seen to.
     private var notCounting: [String]
+    /// So many bytes of tails go to the disk at once. Thousands of channels have a hundred times that, and the sync of all would
+    /// keep publishers waiting as long as they take.
+    private static let tailsBytes = 1 << 20
 
     /// - Parameters:
     ///   - newest: the highest number seen, whole or not.
@@ -86,7 +89,7 @@ final class CheckpointWriter {
         }
         valid.append((number, request.place.file))
         if valid.count > 2 { valid.removeFirst(valid.count - 2) }
-        removeOld(request.damage)
+        removeOld(request.damage, &segments.removed)
         return valid.count == 2 ? valid[0].journalFile : nil
     }
 
@@ -96,7 +99,12 @@ final class CheckpointWriter {
         var found: [UInt32: SegmentFile.Block] = [:]
         guard !tails.isEmpty else { return found }
         let file = try fileSystem.open(path(number, ".tails"), .create)
-        defer { fileSystem.close(file) }
+        var isWhole = false
+        defer {
+            fileSystem.close(file)
+            // On a full disk the next attempt needs the space.
+            if !isWhole { try? fileSystem.remove(path(number, ".tails")) }
+        }
         var offset: UInt64 = 0
         encoder.removeAll()
         for (index, tail) in tails.enumerated() {
@@ -106,19 +114,25 @@ final class CheckpointWriter {
                 storeMark: UInt32(truncatingIfNeeded: directory.storeID), compresses: false,
                 alignment: 8)
             found[tail.channel] = SegmentFile.Block(summary: tail.summary, offset: at, size: UInt32(size))
-            if encoder.count >= 1 << 20 || index == tails.count - 1 {
+            let isFull = encoder.count >= Self.tailsBytes
+            if isFull || index == tails.count - 1 {
                 try unsafe fileSystem.write(
                     file, UnsafeRawBufferPointer(start: encoder.base, count: encoder.count), at: Int(offset))
+                if isFull {
+                    try fileSystem.beginWriteBack(file, at: Int(offset), count: encoder.count)
+                    try fileSystem.awaitWriteBack(file, at: Int(offset), count: encoder.count)
+                }
                 offset += UInt64(encoder.count)
                 encoder.removeAll()
             }
         }
+        isWhole = true
         return found
     }
 
     /// Removes everything but the two newest whole checkpoints; what is damaged gets another name. Of what cannot be removed,
     /// or is no file, nothing depends: the next checkpoint tries again.
-    private func removeOld(_ damage: [Damage]) {
+    private func removeOld(_ damage: [Damage], _ removed: inout RemovedFiles) {
         let kept = Set(
             valid.flatMap {
                 [CheckpointFile.name($0.number, ".checkpoint"), CheckpointFile.name($0.number, ".tails")]
@@ -130,7 +144,7 @@ final class CheckpointWriter {
                 if damage.contains(where: { $0.file == "checkpoints/" + name }) {
                     try fileSystem.rename(path, to: path + ".damaged")
                 } else {
-                    try fileSystem.remove(path)
+                    try removed.remove(path)
                 }
                 unremoved.note(path, nil)
             } catch {

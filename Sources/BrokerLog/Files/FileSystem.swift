@@ -41,6 +41,8 @@ public protocol FileSystem: AnyObject, Sendable {
     func close(_ file: OpenFile)
     /// Length of an open file.
     func size(_ file: OpenFile) throws(FileError) -> Int
+    /// Whether no name leads to an open file any more.
+    func isUnlinked(_ file: OpenFile) throws(FileError) -> Bool
     /// Reads as many bytes as `buffer` has, or to the end of the file; returns how many.
     func read(_ file: OpenFile, into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws(FileError)
         -> Int

@@ -30,6 +30,12 @@ public final class RealFileSystem: FileSystem {
         return Int(status.st_size)
     }
 
+    public func isUnlinked(_ file: OpenFile) throws(FileError) -> Bool {
+        var status = stat()
+        if unsafe fstat(file.descriptor, &status) != 0 { throw error("fstat", file) }
+        return status.st_nlink == 0
+    }
+
     public func read(
         _ file: OpenFile, into buffer: UnsafeMutableRawBufferPointer, at offset: Int
     ) throws(FileError) -> Int {

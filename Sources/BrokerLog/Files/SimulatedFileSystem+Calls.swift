@@ -41,6 +41,12 @@ extension SimulatedFileSystem {
         try onFile(.size, file) { state, node, _ throws(FileError) in state.nodes[node]?.current.count ?? 0 }
     }
 
+    package func isUnlinked(_ file: OpenFile) throws(FileError) -> Bool {
+        try onFile(.size, file) { state, node, _ throws(FileError) in
+            !state.directories.values.contains { $0.names.values.contains(node) }
+        }
+    }
+
     package func read(
         _ file: OpenFile, into buffer: UnsafeMutableRawBufferPointer, at offset: Int
     ) throws(FileError) -> Int {

@@ -82,6 +82,9 @@ package final class SimulatedFileSystem: FileSystem {
         set { state.withLock { $0.capacity = newValue } }
     }
 
+    /// Bytes that all files take which a name or a descriptor leads to.
+    package var used: Int { state.withLock { $0.used } }
+
     /// Whether a file is open for writes past the page cache.
     package func isOpenDirectly(_ path: String) -> Bool {
         state.withLock { state in

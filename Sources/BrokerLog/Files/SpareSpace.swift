@@ -14,9 +14,9 @@ final class SpareSpace {
     }
 
     /// Sees to it that there are `wanted` bytes, if the disk has them. Nothing depends on it: what cannot be had now is
-    /// tried again after the next checkpoint.
-    func keep(_ wanted: Int) {
-        if let size, size >= wanted { return }
+    /// tried again after the next checkpoint. False: there are fewer.
+    func keep(_ wanted: Int) -> Bool {
+        if let size, size >= wanted { return true }
         do throws(FileError) {
             let file = try fileSystem.open(path, .writeOrCreate)
             defer { fileSystem.close(file) }
@@ -32,8 +32,10 @@ final class SpareSpace {
                 at += count
                 size = at
             }
+            return true
         } catch {
             // What it has so far stays, and the rest is not there to be had.
+            return false
         }
     }
 

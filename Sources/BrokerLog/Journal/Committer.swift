@@ -381,6 +381,8 @@ final class Committer: @unchecked Sendable {
     }
 
     private func fail(_ failure: JournalFailure, _ chunk: JournalChunk?) {
+        // Whoever makes files ready gets the space of what was removed at once.
+        if case .noSpace = failure { wantsFiles(2) }
         monitor.locked {
             if let chunk { queue.insert(chunk, at: 0) }
             switch failure {

@@ -54,6 +54,7 @@ final class SegmentStore {
     private var piecesBytes: Int { min(192 << 10, segmentBytes / 4) }
     private(set) var bytesWritten: UInt64 = 0
     var unremoved = Unremoved()
+    var removed: RemovedFiles
     /// The position that the newest checkpoint covers; of what lies above it the journal has everything.
     private var checkpointPosition: UInt64
     /// Segments sealed since that checkpoint.
@@ -77,6 +78,7 @@ final class SegmentStore {
         self.segmentBytes = segmentBytes
         self.leastDead = leastDead
         self.channels = channels
+        removed = RemovedFiles(fileSystem: fileSystem, pieceBytes: max(1, min(1 << 20, segmentBytes / 4)))
         retired = listedBefore.flatMap { id, firsts in
             firsts.map { (channel: id, first: $0, checkpoints: 1) }
         }
@@ -285,6 +287,7 @@ final class SegmentStore {
     func close() {
         for id in openOrder { closeFile(id) }
         openOrder = []
+        _ = removed.releaseAll()
     }
 
     func seal(_ id: UInt32) throws(FileError) {
@@ -389,7 +392,7 @@ final class SegmentStore {
     /// Removes a file that no checkpoint needs. Where that fails it is tried again after the next checkpoint.
     func remove(_ path: String) {
         do throws(FileError) {
-            try fileSystem.remove(path)
+            try removed.remove(path)
             unremoved.note(path, nil)
         } catch {
             unremoved.note(path, error.isMissing ? nil : error)

@@ -51,13 +51,16 @@ final class Background: @unchecked Sendable {
     private let files: JournalFiles
     private let space: SpareSpace
     private let spaceBytes: Int
+    private let clock: LogClock
+    /// Whether a job was done since the last piece of a removed file went; whoever steps knows.
+    private var isPieceNext = false
     private let wake: @Sendable () -> Void
     /// Called when a write or a sync failed.
     private let close: @Sendable (_ reason: String) -> Void
 
     init(
         segments: SegmentStore, checkpoints: CheckpointWriter, files: JournalFiles, space: SpareSpace,
-        spaceBytes: Int, wake: @escaping @Sendable () -> Void,
+        spaceBytes: Int, clock: LogClock, wake: @escaping @Sendable () -> Void,
         close: @escaping @Sendable (_ reason: String) -> Void
     ) {
         self.segments = segments
@@ -65,6 +68,7 @@ final class Background: @unchecked Sendable {
         self.files = files
         self.space = space
         self.spaceBytes = spaceBytes
+        self.clock = clock
         self.wake = wake
         self.close = close
         keptBytes = min(spaceBytes, 2 * files.nextBytes)
@@ -122,11 +126,15 @@ final class Background: @unchecked Sendable {
     func run() {
         while true {
             let goesOn = monitor.locked { () -> Bool in
-                while !canWork && !stops { monitor.wait() }
+                while !canWork && !stops {
+                    let pause = hasFailed ? nil : segments.removed.pause(now: clock.now())
+                    if pause == 0 { break }
+                    monitor.wait(nanoseconds: pause)
+                }
                 return !stops
             }
             guard goesOn else { return }
-            _ = step()
+            _ = step(keepsPauses: true)
         }
     }
 
@@ -147,8 +155,11 @@ final class Background: @unchecked Sendable {
         try segments.mend(channel: channel, first: first, blocks: blocks)
     }
 
-    /// Does one job, or several writes at once; false when there was none that could be done.
-    func step() -> Bool {
+    /// Does one job, or several writes at once, or gives back a piece of what was removed; false when there was nothing that
+    /// could be done.
+    ///
+    /// - Parameter keepsPauses: whether the disk is left to others for a while after each piece.
+    func step(keepsPauses: Bool = false) -> Bool {
         // Journal files first: the committer will want them soon.
         let wanted = monitor.locked { () -> Int in
             if hasFailed { return 0 }
@@ -160,15 +171,27 @@ final class Background: @unchecked Sendable {
             prepare(wanted)
             return true
         }
+        let isDue = keepsPauses ? segments.removed.pause(now: clock.now()) == 0 : !segments.removed.isEmpty
         let (next, lot, isBehind) = monitor.locked { () -> (Job?, [SegmentStore.Block], Bool) in
-            guard canWork else { return (nil, [], false) }
+            // Pieces and jobs take turns.
+            guard canWork, !(isDue && isPieceNext) else { return (nil, [], false) }
             isWorking = true
             return (queue[head], blocksAtHead(), queuedBytes > Self.behindBytes)
         }
-        guard let job = next else { return false }
+        isPieceNext = next != nil
+        guard let job = next else {
+            guard isDue, !monitor.locked({ hasFailed }) else { return false }
+            segments.removed.releasePiece(clock)
+            return true
+        }
         var done: [Result] = []
         var failure: FileError?
         do throws(FileError) { done = try perform(job, lot, isBehind) } catch { failure = error }
+        // What removed files hold is had at once: space, and descriptors.
+        if let lack = failure, lack.mayPass, segments.removed.releaseAll() {
+            failure = nil
+            do throws(FileError) { done = try perform(job, lot, isBehind) } catch { failure = error }
+        }
         // The space kept back is for what makes a checkpoint or gives space, and for what stands before it.
         if let full = failure, full.isNoSpace, full.mayPass, leadsToSpace(), space.release() {
             failure = nil
@@ -197,7 +220,12 @@ final class Background: @unchecked Sendable {
     private func prepare(_ count: Int) {
         var closes: String?
         do throws(FileError) {
-            while try files.prepare(upTo: count) {}
+            do throws(FileError) {
+                while try files.prepare(upTo: count) {}
+            } catch {
+                guard error.mayPass, segments.removed.releaseAll() else { throw error }
+                while try files.prepare(upTo: count) {}
+            }
         } catch {
             // On a full disk the committer meets the same error when it needs the file.
             if !error.mayPass { closes = "\(error)" }
@@ -244,7 +272,8 @@ final class Background: @unchecked Sendable {
                 files.release(below: unneeded)
             }
             segments.noteCheckpoint(at: request.position)
-            space.keep(min(spaceBytes, 2 * files.nextBytes))
+            let wanted = min(spaceBytes, 2 * files.nextBytes)
+            if !space.keep(wanted), segments.removed.releaseAll() { _ = space.keep(wanted) }
             return [.checkpoint(position: request.position)]
         }
         return []
