@@ -144,23 +144,19 @@ struct FramesUnderWayTests {
 
     @Test(
         "what the kernel gave back and a full disk then refuses does not come up after a crash, written as it may be",
-        arguments: UInt64(0)..<20)
-    func refusedAtEndAndByAFullDisk(seed: UInt64) throws {
+        arguments: UInt64(0)..<20, SimulatedFileSystem.Crash.allCases)
+    func refusedAtEndAndByAFullDisk(seed: UInt64, crash: SimulatedFileSystem.Crash) throws {
         let (file, channel) = try makeLog(seed: seed)
         file.settle()
         file.disk.capacity = file.disk.used
-        // Each takes most of a file of the journal, until there is none.
-        var kept: [String] = []
-        while file.log.statistics.refusedMessages == 0 {
-            kept.append(noise(150_000, seed: UInt64(kept.count)))
-            try submit([kept[kept.count - 1]], file, channel)
-            while file.log.stepCommit() {}
-            _ = file.log.poll()
-        }
-        kept.removeLast()
+        // Larger than what is left of the file, and no other is to be had.
+        try submit([noise(150_000, seed: 0)], file, channel)
+        while file.log.stepCommit() {}
+        _ = file.log.poll()
+        #expect(file.log.statistics.refusedMessages == 1)
         file.log.expire(now: 1)
-        kept.append("the loop's turn")
-        try submit(["the loop's turn"], file, channel)
+        let kept = ["the loop's turn"]
+        try submit(kept, file, channel)
         while file.log.stepCommit() {}
         _ = file.log.poll()
         let calls = Calls(file, .endWrite, [EAGAIN])
@@ -171,8 +167,42 @@ struct FramesUnderWayTests {
         _ = file.log.poll()
         #expect(calls[.endWrite] == 1 && file.log.statistics.refusedMessages == 3)
         #expect(file.log.closedReason == nil)
-        try file.reopen(after: .process)
+        try file.reopen(after: crash)
         #expect(file.log.payloads(of: channel) == kept)
+    }
+
+    @Test(
+        "nor does it where the full disk refuses a frame that was to make the next file grow",
+        arguments: UInt64(0)..<20)
+    func refusedAtEndAndByAFileThatCannotGrow(seed: UInt64) throws {
+        let (file, channel) = try makeLog(seed: seed)
+        // More than half of the file, so that two are ready.
+        let half = noise(150_000, seed: seed)
+        try submit([half], file, channel)
+        file.settle()
+        try submit(["the loop's turn"], file, channel)
+        file.settle()
+        file.disk.capacity = file.disk.used
+        let calls = Calls(file, .endWrite, [EAGAIN])
+        try submit(["begun"], file, channel)
+        #expect(calls[.beginWrite] == 1)
+        try submit([noise(150_000, seed: 1), noise(150_000, seed: 2)], file, channel)
+        while file.log.stepCommit() {}
+        _ = file.log.poll()
+        #expect(calls[.endWrite] == 1 && file.log.statistics.refusedMessages == 3)
+        #expect(file.log.closedReason == nil)
+        let copy = SimulatedFileSystem(copying: file.disk, seed: seed)
+        copy.crash(.process)
+        let log = try Log.open(file.configuration, fileSystem: copy, clock: LogClock { 0 }, wake: {})
+        #expect(log.payloads(of: channel) == [half, "the loop's turn"] && log.recovery.damage.isEmpty)
+        // What comes next goes to the file that was taken.
+        file.disk.capacity = Int.max
+        try submit(["later"], file, channel)
+        file.settle()
+        #expect(file.log.closedReason == nil)
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: channel) == [half, "the loop's turn", "later"])
+        #expect(file.log.recovery.damage.isEmpty)
     }
 
     @Test("a file whose writes are refused again and again is the thread's to its end; the next one is tried")

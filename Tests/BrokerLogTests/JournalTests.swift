@@ -1,5 +1,7 @@
-import BrokerLog
+import Glibc
 import Testing
+
+@testable import BrokerLog
 
 @Suite("The journal")
 struct JournalTests {
@@ -198,6 +200,60 @@ struct JournalTests {
         try file.reopen(after: .dropAll)
         #expect(file.log.payloads(of: channel) == expected + ["later"])
         #expect(file.log.recoveredState.records.count == expected.count && states > 0)
+    }
+
+    @Test(
+        "a message that the full disk cut short, however little is missing, does not come up after a crash",
+        arguments: [SyncPolicy.always, .interval(nanoseconds: 1_000), .never],
+        [true, false])
+    func cutShort(sync: SyncPolicy, truncates: Bool) throws {
+        var taken = 0
+        var refused = 0
+        let small = noise(40_000, seed: 1)
+        let large = noise(100_000, seed: 2)
+        // The file grows by 43 KiB, of which the last page and what fills the one before are zeros.
+        for left in Array(stride(from: 0, to: 32 << 10, by: 8_000))
+            + stride(from: 32 << 10, through: 48 << 10, by: 512)
+        {
+            let file = try FileLog(seed: UInt64(left)) { $0.sync = sync }
+            let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+            // More than half of a file, so that two are ready, of which a message may have one.
+            try file.log.append(small, to: channel)
+            file.settle()
+            file.disk.capacity = file.disk.used + left
+            let before = file.journal.map { file.disk.content($0)?.count }
+            try file.log.append(large, to: channel)
+            if !truncates { file.disk.onCall { call, _ in call == .truncate ? EIO : nil } }
+            file.settle()
+            file.disk.onCall(nil)
+            try #require(file.log.closedReason == nil)
+            var kept = [small]
+            if file.log.statistics.refusedMessages == 0 {
+                taken += 1
+                kept.append(large)
+            } else {
+                refused += 1
+                let after = file.journal.map { file.disk.content($0)?.count }
+                try #require((after == before) == (truncates || left == 0), "what was taken is given back")
+            }
+            file.disk.capacity = .max
+            for crash in SimulatedFileSystem.Crash.allCases {
+                let copy = SimulatedFileSystem(copying: file.disk, seed: UInt64(left))
+                copy.crash(crash)
+                let survivors = try Log.open(
+                    file.configuration, fileSystem: copy, clock: LogClock { 0 }, wake: {}
+                ).payloads(of: channel)
+                let isWhole = sync == .always || crash == .process
+                try #require(
+                    survivors == (isWhole ? kept : Array(kept.prefix(survivors.count))), "\(left) bytes")
+            }
+            try file.log.append("later", to: channel)
+            file.settle()
+            try file.reopen(after: .process)
+            try #require(file.log.payloads(of: channel) == kept + ["later"], "\(left) bytes")
+            try #require(file.log.recovery.damage.isEmpty)
+        }
+        #expect(taken > 5 && refused > 10)
     }
 
     @Test(

@@ -299,9 +299,16 @@ MUTANTS = [
         "leave-what-a-full-disk-refused",
         "a message that was refused does not come up after a crash",
         "Sources/BrokerLog/Journal/JournalWriter.swift",
-        "            if case .noSpace = error, hasTakenBack { try eraseNextFrame() }\n",
+        "            if case .noSpace = error, mayLieAtPlace { try eraseNextFrame() }\n",
         "",
         "BrokerLogTests.FramesUnderWayTests"),
+    Mutant(
+        "leave-what-a-full-disk-cut-short",
+        "a message that was refused does not come up after a crash, however little of it was missing",
+        "Sources/BrokerLog/Journal/JournalWriter.swift",
+        "            mayLieAtPlace = true\n            // Others",
+        "            // Others",
+        "BrokerLogTests.JournalTests"),
     Mutant(
         "keep-it-from-the-journal",
         "what a full disk lacks for the journal's next file is had of removed files at once",

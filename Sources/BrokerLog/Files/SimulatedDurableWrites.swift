@@ -108,8 +108,15 @@ extension SimulatedFileSystem {
                 state.putDurably(write.bytes, write.node, at: write.offset)
                 return .durable
             }
-            let some = write.bytes.prefix(Int(state.random.next() % UInt64(write.bytes.count + 1)))
-            unsafe Array(some).withUnsafeBytes { unsafe state.put($0, write.node, at: write.offset) }
+            // Some sectors may have been written, even durably.
+            let draw = state.random.next()
+            let sectors = Int(draw % UInt64(write.bytes.count / Self.sector + 1))
+            let some = Array(write.bytes.prefix(sectors * Self.sector))
+            if draw >> 63 == 1 {
+                state.putDurably(some, write.node, at: write.offset)
+            } else {
+                unsafe some.withUnsafeBytes { unsafe state.put($0, write.node, at: write.offset) }
+            }
             switch code {
             case EAGAIN: return .refused(.wouldWait)
             case EINVAL: return .refused(.unsupported)

@@ -31,9 +31,9 @@ final class JournalWriter {
     private(set) var synced: UInt64
     private(set) var bytesWritten: UInt64 = 0
     private(set) var syncs: UInt64 = 0
-    /// Frames that were begun at the place and taken back may be there all the same: a write that is said to have been
-    /// refused may have been done in part.
-    private var hasTakenBack = false
+    /// A frame that was not written may lie at the place all the same: a write that is said to have been refused may have been
+    /// done in part, and one that a full disk cut short may lack no more than zeros.
+    private var mayLieAtPlace = false
 
     /// A page of memory that begins where one does, for what is not a chunk; allocated for the life of the writer.
     private let page = UnsafeMutableRawBufferPointer.allocate(
@@ -66,19 +66,20 @@ final class JournalWriter {
     /// Whether the current file is half used, so that another should be ready.
     var isHalfUsed: Bool { current.map { Int(place.offset) * 2 >= $0.size } ?? false }
 
-    /// Writes a batch as one frame; not synced. Where the disk is full nothing of it is written, nor left of what was begun at
-    /// its place and taken back: who is told that a message was refused must not find it after a crash.
+    /// Writes a batch as one frame; not synced. Where the disk is full nothing of it is left, nor of what was begun at its place
+    /// and taken back: who is told that a message was refused must not find it after a crash.
     func write(_ chunk: JournalChunk) throws(JournalFailure) {
         do throws(JournalFailure) {
             try writeFrame(chunk)
-            hasTakenBack = false
+            mayLieAtPlace = false
         } catch {
-            if case .noSpace = error, hasTakenBack { try eraseNextFrame() }
+            if case .noSpace = error, mayLieAtPlace { try eraseNextFrame() }
             throw error
         }
     }
 
-    /// Takes the frame away that may lie where the next one will, and with it all behind it.
+    /// Takes the frame away that may lie where the next one will, and with it all behind it. Where that is the first of a file,
+    /// what was begun at the end of the file before is cut off by the header of this one.
     private func eraseNextFrame() throws(JournalFailure) {
         guard let current else { return }
         do throws(FileError) {
@@ -90,7 +91,7 @@ final class JournalWriter {
         }
         syncs += 1
         synced = place.position
-        hasTakenBack = false
+        mayLieAtPlace = false
     }
 
     private func writeFrame(_ chunk: JournalChunk) throws(JournalFailure) {
@@ -113,8 +114,11 @@ final class JournalWriter {
                 at: Int(place.offset))
         } catch {
             // A frame larger than its file makes the file grow: only then may the disk be full.
-            if error.isNoSpace, end + padding > file.size { throw .noSpace("\(error)") }
-            throw .failed("\(error)")
+            guard error.isNoSpace, end + padding > file.size else { throw .failed("\(error)") }
+            mayLieAtPlace = true
+            // Others need what it took. Where it cannot be had back it stays with the file.
+            try? fileSystem.truncate(file.file, to: file.size)
+            throw .noSpace("\(error)")
         }
         if end + padding > file.size { current?.size = end + padding }
         advance(behind: chunk, sum, bytes: frameBytes + padding)
@@ -170,7 +174,7 @@ final class JournalWriter {
     /// Frames from here on were begun and not written: they are written again.
     func takeBack(to place: JournalPlace) {
         self.place = place
-        hasTakenBack = true
+        mayLieAtPlace = true
     }
 
     /// Makes everything written durable. Called again only if it returned.
