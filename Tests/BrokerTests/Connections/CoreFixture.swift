@@ -10,6 +10,8 @@ enum CoreFixture {
         var options = BrokerOptions()
         options.host = "127.0.0.1"
         options.port = -1
+        // Of a machine that is busy, ten seconds may pass anywhere: only a test of the deadline has a shorter one.
+        options.writeDeadlineNanoseconds = 600_000_000_000
         change(&options)
         return options
     }

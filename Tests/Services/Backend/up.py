@@ -54,6 +54,8 @@ def introduce(backend):
 
 
 def main():
+    # A shell has it ignored by what it runs beside itself.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(0))
     os.makedirs(LOGS, exist_ok=True)
