@@ -196,7 +196,8 @@ extension Log {
         let committer = Committer(
             writer: writer, underWay: durableWrites.map(FramesUnderWay.init), policy: configuration.sync,
             clock: clock, wake: wake,
-            wantsFiles: { count in background.prepareFiles(count) })
+            wantsFiles: { count in background.prepareFiles(count) },
+            wantsSpace: { background.releaseSpace() })
         link.committer = committer
         let readers = ReaderQueue(
             reader: BlockReader(

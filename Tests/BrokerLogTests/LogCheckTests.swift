@@ -1,3 +1,4 @@
+import Synchronization
 import Testing
 
 @testable import BrokerLog
@@ -48,6 +49,36 @@ struct LogCheckTests {
         try file.reopen(after: .process)
         #expect(report.storeID == file.log.disk?.directory.storeID)
         #expect(report.channels.map(\.bytes) == file.log.channels.compactMap { file.log.info(of: $0)?.bytes })
+    }
+
+    @Test(
+        "of a segment or tails that a broker removes meanwhile and shortens nothing is said",
+        arguments: [".seg", ".tails"], [true, false])
+    func removedMeanwhile(suffix: String, isRemoved: Bool) throws {
+        let file = try store()
+        let disk = file.disk
+        // The first is needed by the older checkpoint alone.
+        let path = try #require(disk.everything().keys.sorted().first { $0.hasSuffix(suffix) })
+        // A segment is asked for its size when what was not read of it is looked at in the end, tails when they are read.
+        let call = suffix == ".seg" ? SimulatedFileSystem.Call.size : .read
+        let calls = Atomic(0)
+        disk.onCall { made, called in
+            if made == call, called == path { calls.add(1, ordering: .relaxed) }
+            return nil
+        }
+        _ = try LogCheck.run(directory: "/data", fileSystem: disk)
+        disk.onCall { made, called in
+            if made == call, called == path,
+                calls.subtract(1, ordering: .relaxed).newValue == 0, let open = try? disk.open(path, .write)
+            {
+                if isRemoved { try? disk.remove(path) }
+                try? disk.truncate(open, to: 100)
+                disk.close(open)
+            }
+            return nil
+        }
+        let report = try LogCheck.run(directory: "/data", fileSystem: disk)
+        #expect(report.damage.isEmpty == isRemoved, "\(report.damage) \(path)")
     }
 
     @Test("a store that a broker runs on is read, and the report says so")

@@ -93,6 +93,28 @@ struct SegmentLotTests {
         #expect(file.log.payloads(of: channel) == first + second)
     }
 
+    @Test("where none is left to look into a directory, blocks wait and the log stays open")
+    func noDescriptorToList() throws {
+        let file = try FileLog()
+        let channel = try file.log.createChannel(named: bytes("a"), limits: ChannelLimits())
+        file.checkpoint()
+        try file.reopen(after: .process)
+        let asked = Atomic(0)
+        file.disk.onCall { call, path in
+            guard call == .list, path.hasPrefix("/data/channels") else { return nil }
+            asked.add(1, ordering: .relaxed)
+            return 24
+        }
+        let texts = try fill(file, channel, 0..<300)
+        #expect(asked.load(ordering: .relaxed) > 0 && file.log.closedReason == nil)
+        file.disk.onCall(nil)
+        file.log.expire(now: 1)
+        file.checkpoint()
+        #expect(file.disk.everything().keys.contains { $0.hasSuffix(".seg") })
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: channel) == texts)
+    }
+
     @Test("a disk that fails then closes the log; what was acknowledged comes from the journal")
     func fails() throws {
         let file = try FileLog()

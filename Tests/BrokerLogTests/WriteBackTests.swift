@@ -108,6 +108,50 @@ struct WriteBackTests {
         for (channel, text) in texts { #expect(file.log.payloads(of: channel) == [text]) }
     }
 
+    /// Files of checkpoints.
+    private func attempts(_ file: FileLog) -> [String] {
+        file.disk.everything().keys.filter { $0.hasPrefix("/data/checkpoints/") }.sorted()
+    }
+
+    @Test(
+        "a checkpoint that the full disk has no room for leaves nothing that the next one needs",
+        arguments: 0..<2)
+    func attemptOnAFullDisk(_ call: Int) throws {
+        let file = try FileLog { $0.journalSizeBytes = 64 << 20 }
+        let texts = try fillTails(file)
+        file.disk.onCall { kind, path in
+            let refused: (SimulatedFileSystem.Call, String) = [(.write, ".tails"), (.write, ".tmp")][call]
+            return kind == refused.0 && path.hasSuffix(refused.1) ? 28 : nil
+        }
+        file.checkpoint()
+        #expect(file.log.closedReason == nil && file.log.statistics.checkpoints == 0)
+        #expect(attempts(file) == [])
+        file.disk.onCall(nil)
+        file.checkpoint()
+        #expect(file.log.statistics.checkpoints == 1 && attempts(file).count == 2)
+        try file.reopen(after: .dropAll)
+        for (channel, text) in texts { #expect(file.log.payloads(of: channel) == [text]) }
+    }
+
+    @Test("a checkpoint whose name may be there keeps its tails, as far as the attempt came")
+    func attemptThatMayCount() throws {
+        let file = try FileLog { $0.journalSizeBytes = 64 << 20 }
+        let texts = try fillTails(file)
+        file.disk.onCall { kind, path in
+            kind == .syncDirectory && path == "/data/checkpoints" ? 5 : nil
+        }
+        file.checkpoint()
+        #expect(file.log.closedReason != nil && attempts(file).count == 2)
+        file.disk.onCall(nil)
+        for crash in SimulatedFileSystem.Crash.allCases {
+            let copy = SimulatedFileSystem(copying: file.disk, seed: 1)
+            copy.crash(crash)
+            let log = try Log.open(file.configuration, fileSystem: copy, clock: LogClock { 0 }, wake: {})
+            for (channel, text) in texts { #expect(log.payloads(of: channel) == [text]) }
+            #expect(log.statistics.damage == [])
+        }
+    }
+
     @Test(
         "a disk that does not take them closes the log; all comes from the journal",
         arguments: [SimulatedFileSystem.Call.beginWriteBack, .awaitWriteBack])
@@ -117,6 +161,7 @@ struct WriteBackTests {
         file.disk.onCall { call, path in call == failing && path.hasSuffix(".tails") ? EIO : nil }
         file.checkpoint()
         #expect(file.log.closedReason != nil)
+        #expect(attempts(file) == [])
         file.disk.onCall(nil)
         try file.reopen(after: .dropAll)
         for (channel, text) in texts { #expect(file.log.payloads(of: channel) == [text]) }

@@ -1,3 +1,5 @@
+// A broker that runs shortens what it has removed: of a file that has lost its name meanwhile nothing is said.
+
 extension StoreCheck {
     /// Verifies the tails of a checkpoint that recovery did not begin from.
     mutating func checkTails(_ checkpoint: CheckpointFile) throws(FileError) {
@@ -16,6 +18,7 @@ extension StoreCheck {
             else {
                 continue
             }
+            if try fileSystem.isUnlinked(file) { return }
             report.add(
                 Damage(
                     file: name, offset: tail.offset,
@@ -52,7 +55,6 @@ extension StoreCheck {
         report.segments += 1
         let found = try damage(
             of: file, name, first, of: channel, isSealed: isSealed, blocks: blocks, kept: kept)
-        // A broker that runs shortens what it has removed meanwhile.
         if !found.isEmpty, try fileSystem.isUnlinked(file) { return }
         for damage in found { report.add(damage) }
     }

@@ -73,6 +73,9 @@ final class CheckpointWriter {
             storeID: directory.storeID, number: number, position: request.position, place: request.place,
             nextChannelID: request.nextChannelID, channels: request.channels, damage: request.damage,
             snapshot: request.snapshot)
+        // From where it may get its name it may count after a crash, and needs its tails.
+        var mayCount = false
+        defer { if !mayCount { removeAttempt(number) } }
         let tails = try writeTails(request.tails, number)
         for index in file.channels.indices {
             let id = file.channels[index].id
@@ -86,6 +89,7 @@ final class CheckpointWriter {
             try fileSystem.syncAll(directory.path, by: directory.lock)
             // It finds nothing left to do, and tells of a write of the checkpoint that failed where the other cannot.
             try fileSystem.sync(checkpoint)
+            mayCount = true
         }
         valid.append((number, request.place.file))
         if valid.count > 2 { valid.removeFirst(valid.count - 2) }
@@ -99,12 +103,7 @@ final class CheckpointWriter {
         var found: [UInt32: SegmentFile.Block] = [:]
         guard !tails.isEmpty else { return found }
         let file = try fileSystem.open(path(number, ".tails"), .create)
-        var isWhole = false
-        defer {
-            fileSystem.close(file)
-            // On a full disk the next attempt needs the space.
-            if !isWhole { try? fileSystem.remove(path(number, ".tails")) }
-        }
+        defer { fileSystem.close(file) }
         var offset: UInt64 = 0
         encoder.removeAll()
         for (index, tail) in tails.enumerated() {
@@ -126,8 +125,13 @@ final class CheckpointWriter {
                 encoder.removeAll()
             }
         }
-        isWhole = true
         return found
+    }
+
+    /// Removes what there is of a checkpoint that failed: on a full disk the next attempt needs the space. What stays takes it
+    /// until one succeeds.
+    private func removeAttempt(_ number: UInt64) {
+        for suffix in [".tails", ".checkpoint.tmp"] { try? fileSystem.remove(path(number, suffix)) }
     }
 
     /// Removes everything but the two newest whole checkpoints; what is damaged gets another name. Of what cannot be removed,

@@ -14,7 +14,9 @@ extension FileError {
             return false
         }
         if isMissing { return false }
-        return isNoSpace || ["open", "rename", "unlink", "remove", "mkdir", "makeDirectory"].contains(call)
+        // Of these `opendir` may tell too.
+        return isNoSpace || code == EMFILE || code == ENFILE
+            || ["open", "rename", "unlink", "remove", "mkdir", "makeDirectory"].contains(call)
     }
     /// The disk cannot give back what was written there.
     var isUnreadable: Bool { code == EIO && (call == "pread" || call == "read") }

@@ -96,7 +96,7 @@ package final class SimulatedFileSystem: FileSystem {
     package static let machineIsOff: Int32 = ESHUTDOWN
 
     /// Called with every call and its path before it is made; an errno that it returns fails the call.
-    /// Must not call the file system.
+    /// What it calls of the file system it is called with too.
     package func onCall(_ hook: (@Sendable (Call, String) -> Int32?)?) { state.withLock { $0.onCall = hook } }
 
     /// What `volume(of:)` says.

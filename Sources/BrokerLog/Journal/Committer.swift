@@ -61,13 +61,16 @@ final class Committer: @unchecked Sendable {
     private let wake: @Sendable () -> Void
     /// Called after a batch when another journal file should be made ready.
     private let wantsFiles: @Sendable (_ count: Int) -> Void
+    /// Called when the disk is full.
+    private let wantsSpace: @Sendable () -> Void
     private var lastSync: UInt64
 
     /// - Parameter underWay: how the loop writes; nil if all is the thread's.
     init(
         writer: JournalWriter, underWay: FramesUnderWay? = nil, policy: SyncPolicy, clock: LogClock,
         wake: @escaping @Sendable () -> Void,
-        wantsFiles: @escaping @Sendable (_ count: Int) -> Void
+        wantsFiles: @escaping @Sendable (_ count: Int) -> Void,
+        wantsSpace: @escaping @Sendable () -> Void
     ) {
         self.writer = writer
         self.underWay = underWay
@@ -76,6 +79,7 @@ final class Committer: @unchecked Sendable {
         self.clock = clock
         self.wake = wake
         self.wantsFiles = wantsFiles
+        self.wantsSpace = wantsSpace
         lastSync = clock.now()
     }
 
@@ -381,8 +385,7 @@ final class Committer: @unchecked Sendable {
     }
 
     private func fail(_ failure: JournalFailure, _ chunk: JournalChunk?) {
-        // Whoever makes files ready gets the space of what was removed at once.
-        if case .noSpace = failure { wantsFiles(2) }
+        if case .noSpace = failure { wantsSpace() }
         monitor.locked {
             if let chunk { queue.insert(chunk, at: 0) }
             switch failure {

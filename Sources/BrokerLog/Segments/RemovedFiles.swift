@@ -16,9 +16,9 @@ struct RemovedFiles {
     private var hasFailed = false
     /// When the next piece may go, by the clock.
     private var nextPiece: UInt64 = 0
-    /// A piece has the disk to itself for a sixth of the time at the most, and for half of it
+    /// How much longer than a piece takes the pause behind it is.
     private static let pauseFactor: UInt64 = 5
-    /// where more files than these wait: 4 GiB of full segments.
+    /// Where more files than these wait, 4 GiB of full segments, pauses are as long as the pieces.
     private static let many = 64
     /// Nanoseconds of a pause.
     private static let pauses: ClosedRange<UInt64> = 1_000_000...1_000_000_000
@@ -60,10 +60,13 @@ struct RemovedFiles {
     }
 
     /// Gives back one piece, or sees to it that names stay away, which comes before; the disk is the others' then for a while.
-    mutating func releasePiece(_ clock: LogClock) {
+    ///
+    /// - Returns: the error of a sync, after which a crash may bring the names back.
+    mutating func releasePiece(_ clock: LogClock) -> FileError? {
         let start = clock.now()
+        var failure: FileError?
         if let directory = unsynced.first {
-            syncNames(directory)
+            failure = syncNames(directory)
         } else if let (file, size) = files.popLast() {
             // The end that is left lies at a whole piece, so in no block of the file system.
             let rest = (size - 1) / pieceBytes * pieceBytes
@@ -77,11 +80,12 @@ struct RemovedFiles {
         let end = clock.now()
         let pause = (end - start) * (files.count > Self.many ? 1 : Self.pauseFactor)
         nextPiece = end + min(max(pause, Self.pauses.lowerBound), Self.pauses.upperBound)
+        return failure
     }
 
     /// Sees to it that names which went from a directory, or with it, stay away. Where that fails all files go as a whole: no
     /// promise is made of them.
-    private mutating func syncNames(_ directory: String) {
+    private mutating func syncNames(_ directory: String) -> FileError? {
         do throws(FileError) {
             do throws(FileError) {
                 try fileSystem.syncDirectory(directory)
@@ -90,9 +94,11 @@ struct RemovedFiles {
                 try fileSystem.syncDirectory(Self.directory(of: directory))
             }
             unsynced.remove(directory)
+            return nil
         } catch {
             hasFailed = !error.mayPass
             _ = releaseAll()
+            return hasFailed ? error : nil
         }
     }
 

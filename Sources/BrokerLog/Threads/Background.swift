@@ -41,6 +41,8 @@ final class Background: @unchecked Sendable {
     private var stops = false
     /// Journal files that should be ready; 0 when nothing was asked.
     private var wantedFiles = 0
+    /// The disk is full, and what removed files hold is wanted.
+    private var wantsSpace = false
     /// What the space kept back comes to: two files of the journal are what a checkpoint may have to write, until a
     /// segment is.
     private var keptBytes: Int
@@ -120,6 +122,14 @@ final class Background: @unchecked Sendable {
         monitor.locked { while canWork || isWorking { monitor.wait() } }
     }
 
+    /// Has the space of removed files given back at once: the disk is full.
+    func releaseSpace() {
+        monitor.locked {
+            wantsSpace = true
+            monitor.signal()
+        }
+    }
+
     // MARK: For the thread
 
     /// Works until `stop`.
@@ -161,27 +171,40 @@ final class Background: @unchecked Sendable {
     /// - Parameter keepsPauses: whether the disk is left to others for a while after each piece.
     func step(keepsPauses: Bool = false) -> Bool {
         // Journal files first: the committer will want them soon.
-        let wanted = monitor.locked { () -> Int in
-            if hasFailed { return 0 }
-            defer { wantedFiles = 0 }
-            isWorking = wantedFiles > 0
-            return wantedFiles
+        let (wanted, givesSpace) = monitor.locked { () -> (Int, Bool) in
+            if hasFailed { return (0, false) }
+            defer {
+                wantedFiles = 0
+                wantsSpace = false
+            }
+            isWorking = wantedFiles > 0 || wantsSpace
+            return (wantedFiles, wantsSpace)
         }
+        let gaveSpace = givesSpace && segments.removed.releaseAll()
         if wanted > 0 {
             prepare(wanted)
             return true
         }
+        if givesSpace {
+            monitor.locked {
+                isWorking = false
+                monitor.signal()
+            }
+        }
         let isDue = keepsPauses ? segments.removed.pause(now: clock.now()) == 0 : !segments.removed.isEmpty
         let (next, lot, isBehind) = monitor.locked { () -> (Job?, [SegmentStore.Block], Bool) in
             // Pieces and jobs take turns.
-            guard canWork, !(isDue && isPieceNext) else { return (nil, [], false) }
+            guard hasJob, !(isDue && isPieceNext) else { return (nil, [], false) }
             isWorking = true
             return (queue[head], blocksAtHead(), queuedBytes > Self.behindBytes)
         }
         isPieceNext = next != nil
         guard let job = next else {
-            guard isDue, !monitor.locked({ hasFailed }) else { return false }
-            segments.removed.releasePiece(clock)
+            guard isDue, !monitor.locked({ hasFailed }) else { return gaveSpace }
+            if let failure = segments.removed.releasePiece(clock) {
+                monitor.locked { results.append(.left("\(failure)")) }
+                wake()
+            }
             return true
         }
         var done: [Result] = []
@@ -237,7 +260,7 @@ final class Background: @unchecked Sendable {
             hasFailed = hasFailed || closes != nil
             monitor.signal()
         }
-        if let closes { close(closes) }
+        if let closes { closeLog(closes) }
     }
 
     private func leadsToSpace() -> Bool {
@@ -307,7 +330,13 @@ final class Background: @unchecked Sendable {
             if isDone { for _ in 0..<max(done.count, 1) { removeHead() } }
             monitor.signal()
         }
-        if let closes { close(closes) }
+        if let closes { closeLog(closes) }
+    }
+
+    /// Nothing more is done: what removed files hold would be held until the end.
+    private func closeLog(_ reason: String) {
+        _ = segments.removed.releaseAll()
+        close(reason)
     }
 
     private func removeHead() {
@@ -326,6 +355,7 @@ final class Background: @unchecked Sendable {
     /// way, so are the journal's syncs.
     private static let lotBytes = 1 << 20
     private var canWork: Bool {
-        !hasFailed && (wantedFiles > 0 || (head < queue.count && fullReason == nil))
+        !hasFailed && (wantedFiles > 0 || wantsSpace || hasJob)
     }
+    private var hasJob: Bool { !hasFailed && head < queue.count && fullReason == nil }
 }
