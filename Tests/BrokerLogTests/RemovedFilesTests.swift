@@ -282,6 +282,29 @@ struct RemovedFilesTests {
         #expect(file.log.closedReason == nil && file.log.payloads(of: new) == texts)
     }
 
+    @Test("a journal file that is made ahead has it, so that nobody is refused")
+    func fullForAFileMadeAhead() throws {
+        let file = try FileLog { $0.segmentBytes = 256 << 10 }
+        let old = try file.log.createChannel(named: bytes("old"), limits: ChannelLimits())
+        try fill(file, old)
+        _ = try file.log.deleteChannel(old)
+        let channels = try (0..<40).map {
+            try file.log.createChannel(named: bytes("c\($0)"), limits: ChannelLimits())
+        }
+        file.settleJournal()
+        #expect(file.log.stepBackground(), "the deletion")
+        #expect(file.log.stepBackground(), "the directory")
+        file.disk.capacity = file.disk.used
+        let background = try #require(file.log.disk?.background)
+        // No block is full, and no piece goes while the clock stands still.
+        for index in 0..<1_200 {
+            try file.log.append("\(index) " + noise(1_000, seed: UInt64(index)), to: channels[index % 40])
+            file.settleJournal()
+            for _ in 0..<10 where background.step(keepsPauses: true) {}
+        }
+        #expect(file.log.statistics.refusedMessages == 0 && file.log.closedReason == nil)
+    }
+
     @Test("so does a message that makes a file of the journal grow, when it comes again")
     func fullForALargeMessage() throws {
         let file = try FileLog { $0.segmentBytes = 256 << 10 }
