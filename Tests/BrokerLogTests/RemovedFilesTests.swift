@@ -282,19 +282,25 @@ struct RemovedFilesTests {
         #expect(file.log.closedReason == nil && file.log.payloads(of: new) == texts)
     }
 
-    @Test("a journal file that is made ahead has it, so that nobody is refused")
-    func fullForAFileMadeAhead() throws {
+    /// A log with empty channels whose disk has no room, but for what the segments of a deleted channel hold.
+    private func makeFull(channels count: Int) throws -> (FileLog, [ChannelID]) {
         let file = try FileLog { $0.segmentBytes = 256 << 10 }
         let old = try file.log.createChannel(named: bytes("old"), limits: ChannelLimits())
         try fill(file, old)
         _ = try file.log.deleteChannel(old)
-        let channels = try (0..<40).map {
+        let channels = try (0..<count).map {
             try file.log.createChannel(named: bytes("c\($0)"), limits: ChannelLimits())
         }
         file.settleJournal()
         #expect(file.log.stepBackground(), "the deletion")
         #expect(file.log.stepBackground(), "the directory")
         file.disk.capacity = file.disk.used
+        return (file, channels)
+    }
+
+    @Test("a journal file that is made ahead has it, so that nobody is refused")
+    func fullForAFileMadeAhead() throws {
+        let (file, channels) = try makeFull(channels: 40)
         let background = try #require(file.log.disk?.background)
         // No block is full, and no piece goes while the clock stands still.
         for index in 0..<1_200 {
@@ -307,15 +313,8 @@ struct RemovedFilesTests {
 
     @Test("so does a message that makes a file of the journal grow, when it comes again")
     func fullForALargeMessage() throws {
-        let file = try FileLog { $0.segmentBytes = 256 << 10 }
-        let old = try file.log.createChannel(named: bytes("old"), limits: ChannelLimits())
-        try fill(file, old)
-        _ = try file.log.deleteChannel(old)
-        let new = try file.log.createChannel(named: bytes("new"), limits: ChannelLimits())
-        file.settleJournal()
-        #expect(file.log.stepBackground(), "the deletion")
-        #expect(file.log.stepBackground(), "the directory")
-        file.disk.capacity = file.disk.used
+        let (file, channels) = try makeFull(channels: 1)
+        let new = channels[0]
         let large = noise(400_000, seed: 1)
         try file.log.append(large, to: new)
         file.settleJournal()
@@ -329,17 +328,7 @@ struct RemovedFilesTests {
 
     @Test("so does the journal's next file, and the space kept back for checkpoints")
     func fullForTheJournal() throws {
-        let file = try FileLog { $0.segmentBytes = 256 << 10 }
-        let old = try file.log.createChannel(named: bytes("old"), limits: ChannelLimits())
-        try fill(file, old)
-        _ = try file.log.deleteChannel(old)
-        let channels = try (0..<40).map {
-            try file.log.createChannel(named: bytes("c\($0)"), limits: ChannelLimits())
-        }
-        file.settleJournal()
-        #expect(file.log.stepBackground(), "the deletion")
-        #expect(file.log.stepBackground(), "the directory")
-        file.disk.capacity = file.disk.used
+        let (file, channels) = try makeFull(channels: 40)
         // More than the journal's files have left, and no block of it is full: no job of the background's meets the full disk.
         for index in 0..<2_000 where file.log.statistics.refusedMessages == 0 {
             try file.log.append("\(index) " + noise(1_000, seed: UInt64(index)), to: channels[index % 40])
