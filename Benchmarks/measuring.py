@@ -38,8 +38,6 @@ class Bench:
     # One server, one run
 
     def server(self, kind, keep=False):
-        # What the run before left to be written would go to the disk while this one syncs.
-        os.sync()
         program = self.options.broker if issubclass(kind, Broker) else self.nats_server
         return kind(program, self.data, keep)
 

@@ -36,6 +36,8 @@ class Server:
         if not keep:
             shutil.rmtree(directory, ignore_errors=True)
         os.makedirs(directory, exist_ok=True)
+        # What the run before left to be written, and the space of what it wrote, would go to the disk while this one syncs.
+        os.sync()
         self.port, self.monitoring_port = free_port(), free_port()
         self.log = open(os.path.join(os.path.dirname(directory), "server.log"), "ab")
         started = time.perf_counter()

@@ -100,6 +100,24 @@ struct FramesUnderWayTests {
         #expect(file.log.payloads(of: channel) == texts && file.log.recovery.damage.isEmpty)
     }
 
+    @Test(
+        "behind a batch the thread goes on with what is large; the rest waits until the loop has taken that batch in",
+        arguments: [(60_000, false), (100_000, true)])
+    func middle(size: Int, goesOn: Bool) throws {
+        let (file, channel) = try makeLog()
+        let committer = try #require(file.log.disk?.committer)
+        // As much as one frame may be, and what comes while it is written.
+        let texts = (0..<11).map { String(repeating: "x", count: $0 < 10 ? 100_000 : size) }
+        try submit(texts, file, channel)
+        #expect(committer.step())
+        #expect(committer.step() == goesOn)
+        _ = file.log.poll()
+        #expect(committer.step() != goesOn)
+        file.settle()
+        try file.reopen(after: .dropAll)
+        #expect(file.log.payloads(of: channel) == texts)
+    }
+
     @Test("what cannot be begun now is the thread's, and the loop goes on behind it")
     func refusedAtBegin() throws {
         let (file, channel) = try makeLog()

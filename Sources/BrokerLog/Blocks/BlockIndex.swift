@@ -46,37 +46,67 @@ struct BlockEntry {
     var loading = false
 }
 
-/// The sealed blocks of a channel in order of sequence. Dropping from the front is cheap.
+/// The sealed blocks of a channel in order of sequence, in pages. Adding at the end and dropping from the front never move
+/// more than one page: the log's loop does both, and every publisher waits for it.
 struct BlockIndex {
-    private var entries: [BlockEntry] = []
+    /// Each but the last has `pageSize` entries; none is empty.
+    private var pages: [[BlockEntry]] = []
+    /// Entries at the front of the first page that are gone; fewer than the page has.
     private var head = 0
+    private(set) var count = 0
 
-    var count: Int { entries.count - head }
-    var isEmpty: Bool { head == entries.count }
-    var first: BlockEntry? { isEmpty ? nil : entries[head] }
-    var last: BlockEntry? { isEmpty ? nil : entries[entries.count - 1] }
+    /// Entries of a page.
+    static let pageSize = 256
+
+    var isEmpty: Bool { count == 0 }
+    var first: BlockEntry? { isEmpty ? nil : self[0] }
+    var last: BlockEntry? { isEmpty ? nil : self[count - 1] }
 
     /// Entry `index` from the oldest, 0.
     subscript(index: Int) -> BlockEntry {
-        get { entries[head + index] }
-        _modify { yield &entries[head + index] }
+        get { pages[(head + index) / Self.pageSize][(head + index) % Self.pageSize] }
+        _modify { yield &pages[(head + index) / Self.pageSize][(head + index) % Self.pageSize] }
     }
 
-    mutating func append(_ entry: BlockEntry) { entries.append(entry) }
-
-    /// Removes the `count` oldest.
-    mutating func removeFirst(_ count: Int = 1) {
-        for index in head..<(head + count) { entries[index].storage = nil }
-        head += count
-        if head >= 64, head * 2 >= entries.count {
-            entries.removeFirst(head)
-            head = 0
+    mutating func append(_ entry: BlockEntry) {
+        if (head + count) % Self.pageSize == 0 {
+            pages.append([])
+            // A channel of many blocks; one of a few takes no more than it needs.
+            if pages.count > 1 { pages[pages.count - 1].reserveCapacity(Self.pageSize) }
         }
+        pages[pages.count - 1].append(entry)
+        count += 1
     }
 
-    mutating func remove(at index: Int) { entries.remove(at: head + index) }
+    /// Removes the `removed` oldest.
+    mutating func removeFirst(_ removed: Int = 1) {
+        precondition(removed <= count, "only what is there goes")
+        count -= removed
+        guard count > 0 else { return removeAll() }
+        let gone = (head + removed) / Self.pageSize
+        let past = (head + removed) % Self.pageSize
+        // Entries of whole pages go with these.
+        for index in (gone > 0 ? 0 : head)..<past { pages[gone][index].storage = nil }
+        pages.removeFirst(gone)
+        head = past
+    }
 
-    mutating func removeLast() -> BlockEntry { entries.removeLast() }
+    /// Removes entry `index`; those behind it move up.
+    mutating func remove(at index: Int) {
+        for next in (index + 1)..<count { self[next - 1] = self[next] }
+        _ = removeLast()
+    }
+
+    mutating func removeLast() -> BlockEntry {
+        let last = pages[pages.count - 1].removeLast()
+        count -= 1
+        if count == 0 { removeAll() } else if pages[pages.count - 1].isEmpty { pages.removeLast() }
+        return last
+    }
+
+    private mutating func removeAll() {
+        (pages, head, count) = ([], 0, 0)
+    }
 
     /// Index of the first block whose last sequence is at or above `sequence`; `count` if none is.
     func firstIndex(reaching sequence: UInt64) -> Int {
@@ -89,12 +119,12 @@ struct BlockIndex {
     }
 
     private func partition(_ belongs: (BlockEntry) -> Bool) -> Int {
-        var low = head
-        var high = entries.count
+        var low = 0
+        var high = count
         while low < high {
             let middle = (low + high) / 2
-            if belongs(entries[middle]) { high = middle } else { low = middle + 1 }
+            if belongs(self[middle]) { high = middle } else { low = middle + 1 }
         }
-        return low - head
+        return low
     }
 }

@@ -14,7 +14,7 @@ struct CommitResult {
 }
 
 /// Takes chunks in order, writes them as frames, syncs, and says what is durable. While one batch
-/// syncs the next one fills: no timer.
+/// syncs, and until the loop has taken in its end, the next one fills: no timer.
 ///
 /// It has one thread, or is stepped by hand. Where the disk can be told to write without a thread that waits for it, the loop
 /// begins small batches itself (`FramesUnderWay`), and the thread has what is left: large batches, other journal files, what
@@ -51,6 +51,8 @@ final class Committer: @unchecked Sendable {
     private var refusals = 0
     private var barredFile: UInt64?
     private static let mostRefusals = 8
+    /// Bytes of records from which on the thread writes one batch after the other without asking the loop (decision 0037).
+    private static let largeBatch = 64 << 10
     private var syncedElsewhere: UInt64 = 0
     private var counters = (bytes: UInt64(0), syncs: UInt64(0), batches: UInt64(0))
 
@@ -312,8 +314,9 @@ final class Committer: @unchecked Sendable {
         monitor.locked {
             note(chunk, emptied, writer.place)
             isWorking = false
-            // The loop goes on with what it may write. Large batches it would only hand over again.
-            if underWay != nil, barredFile != writer.place.file, !queueExceeds(FramesUnderWay.limit) {
+            // The loop goes on. It has to take in this batch anyway, and has more for the next one when it has done that: the
+            // fewer syncs, the more of the processors is left.
+            if underWay != nil, barredFile != writer.place.file, !queueExceeds(Self.largeBatch) {
                 isThreads = false
             }
             monitor.signal()
