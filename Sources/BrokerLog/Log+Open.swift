@@ -229,7 +229,8 @@ extension Log {
         let (committer, background, readers) = (disk.committer, disk.background, disk.readers)
         disk.threads = [
             WorkerThread(name: "log-commit") { committer.run() },
-            WorkerThread(name: "log-background") { background.run() },
+            // No publisher waits for it, and compressing a block takes it as long as many batches (decision 0037).
+            WorkerThread(name: "log-background", yields: 5) { background.run() },
             WorkerThread(name: "log-read") { readers.run() },
         ]
     }

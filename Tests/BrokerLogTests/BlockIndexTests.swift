@@ -73,7 +73,7 @@ struct BlockIndexTests {
         for number in 0..<(3 * BlockIndex.pageSize) {
             let entry = Self.entry(UInt64(number))
             if number == 0 { inFirstPage = entry.storage }
-            if number == 2 * BlockIndex.pageSize + 1 { inThirdPage = entry.storage }
+            if number == 2 * BlockIndex.pageSize { inThirdPage = entry.storage }
             if number == 2 * BlockIndex.pageSize + 2 { kept = entry.storage }
             index.append(entry)
         }
