@@ -64,6 +64,7 @@ struct BlockIndex {
 
     /// Entry `index` from the oldest, 0.
     subscript(index: Int) -> BlockEntry {
+        // Not `_read`: over an array of arrays it gave other entries in optimised builds (Swift 6.3).
         get { pages[(head + index) / Self.pageSize][(head + index) % Self.pageSize] }
         _modify { yield &pages[(head + index) / Self.pageSize][(head + index) % Self.pageSize] }
     }
