@@ -117,8 +117,6 @@ extension Log {
         return LogPosition(rawValue: position)
     }
 
-    /// Largest chunk that is still added to: about the 4 MiB that one sync should cover.
-    static let chunkLimit = 4 << 20
     /// Bytes of records up to which chunks that wait are put together into one frame. That is copying: of more bytes it
     /// costs more than the sync that it saves, and leaves large chunks.
     static let frameLimit = 1 << 20
@@ -136,11 +134,11 @@ extension Log {
         return unsafe page[id & (ChannelTable.pageSize - 1)]
     }
 
-    /// Room in the chunk: a larger one, or the next one when it holds a batch already.
+    /// Room for a record: the next chunk, and a larger one for what no chunk has room for. Chunks that are full go on as they
+    /// are, because memory that is new costs more than filling it (decision 0038).
     private func makeChunkRoom(_ length: Int) {
         guard isJournaled else { return }
-        if unsafe hot.pointee.chunkUsed >= Self.chunkLimit { submit() }
-        unsafe chunk.used = hot.pointee.chunkUsed
+        submit()
         chunk.reserve(length)
         unsafe hot.pointee.chunkBase = chunk.base
         unsafe hot.pointee.chunkCapacity = chunk.capacity
@@ -198,10 +196,9 @@ extension Log {
     /// Sends a chunk on its way to being durable.
     func enqueue(_ full: JournalChunk) {
         if let disk {
-            full.submittedBytes = full.recordBytes
             disk.bytesInFlight += full.recordBytes
             disk.hasWritten = true
-            disk.committer.submit(full)
+            if disk.committer.submit(full) { recycle(full) }
             return
         }
         if lateAnswers != nil {

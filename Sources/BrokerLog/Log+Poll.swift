@@ -37,14 +37,15 @@ extension Log {
         disk.synced = max(disk.synced, committed.synced)
         // What was under way when another part of the log failed was taken back.
         for result in committed.results where closedReason == nil {
-            disk.bytesInFlight -= result.chunk.submittedBytes
             disk.place = result.place
             disk.journalBytes = max(disk.journalBytes, disk.recoveredBytes + result.journalBytes)
             disk.synced = max(disk.synced, result.synced)
-            counters.records += UInt64(result.chunk.recordCount)
             counters.commitLatency.record(nanoseconds: result.latency)
-            becameDurable(result.chunk)
-            for chunk in result.emptied { recycle(chunk) }
+            for chunk in result.chunks {
+                disk.bytesInFlight -= chunk.recordBytes
+                counters.records += UInt64(chunk.recordCount)
+                becameDurable(chunk)
+            }
         }
         if let reason = committed.closed {
             closeForWriting(reason)

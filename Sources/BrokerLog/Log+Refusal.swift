@@ -5,6 +5,7 @@ extension Log {
     func takeBackRefused(_ reason: String) {
         guard let disk else { return }
         let chunks = disk.committer.takeRefused()
+        disk.bytesInFlight -= chunks.reduce(0) { $0 + $1.recordBytes }
         let open = takeOpenChunk()
         let survivor = JournalChunk()
         var refused: UInt64 = 0
@@ -16,7 +17,6 @@ extension Log {
                     unsafe survivor.add(record)
                 }
             }
-            disk.bytesInFlight -= source.submittedBytes
             for touch in source.touches {
                 if let state = states[Int(touch.channel)] { rollBack(state) }
             }

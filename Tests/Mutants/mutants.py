@@ -282,6 +282,20 @@ MUTANTS = [
         "                _ = chunks\n",
         "BrokerLogTests.FramesUnderWayTests"),
     Mutant(
+        "forget-what-was-put-together",
+        "what the disk had no room for is given back, all of it",
+        "Sources/BrokerLog/Journal/Committer.swift",
+        "            queue.insert(contentsOf: chunks, at: 0)\n            switch failure {\n",
+        "            if let chunk = chunks.first { queue.insert(chunk, at: 0) }\n            switch failure {\n",
+        "BrokerLogTests.JournalChunkTests"),
+    Mutant(
+        "forget-what-joined",
+        "what joins records that wait is known to be durable with them",
+        "Sources/BrokerLog/Journal/JournalChunk.swift",
+        "            touches.append(touch)\n",
+        "            if touches.isEmpty { touches.append(touch) }\n",
+        "BrokerLogTests.JournalChunkTests"),
+    Mutant(
         "shorten-a-file-that-may-come-back",
         "a removed file is shortened when its name is gone for good, not before",
         "Sources/BrokerLog/Segments/RemovedFiles.swift",

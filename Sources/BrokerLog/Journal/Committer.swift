@@ -1,18 +1,3 @@
-/// What became durable by one step of the committer.
-struct CommitResult {
-    /// Its chunk, whose touches say which channels.
-    var chunk: JournalChunk
-    /// Emptied chunks that were merged into it.
-    var emptied: [JournalChunk]
-    /// Behind its frame.
-    var place: JournalPlace
-    var synced: UInt64
-    /// Bytes that the journal was given since it was opened.
-    var journalBytes: UInt64
-    /// Nanoseconds from `submit` to durable.
-    var latency: UInt64
-}
-
 /// Takes chunks in order, writes them as frames, syncs, and says what is durable. While one batch
 /// syncs, and until the loop has taken in its end, the next one fills: no timer.
 ///
@@ -22,7 +7,7 @@ struct CommitResult {
 /// it stops for good.
 final class Committer: @unchecked Sendable {
     // Sendable: what the loop and the thread share is touched under `monitor`; `writer` belongs to the thread while
-    // `isThreads`, to the loop otherwise; `lastSync` to the thread, `underWay` to the loop.
+    // `isThreads`, to the loop otherwise; `lastSync` and `gathered` to the thread, `underWay` to the loop.
 
     struct News {
         var results: [CommitResult] = []
@@ -53,6 +38,8 @@ final class Committer: @unchecked Sendable {
     private static let mostRefusals = 8
     /// Bytes of records from which on the thread writes one batch after the other without asking the loop (decision 0037).
     private static let largeBatch = 64 << 10
+    /// Bytes of records up to which chunks that wait are put together at once.
+    static let fewBytes = 16 << 10
     private var syncedElsewhere: UInt64 = 0
     private var counters = (bytes: UInt64(0), syncs: UInt64(0), batches: UInt64(0))
 
@@ -66,6 +53,8 @@ final class Committer: @unchecked Sendable {
     /// Called when the disk is full.
     private let wantsSpace: @Sendable () -> Void
     private var lastSync: UInt64
+    /// Where chunks are put together into the thread's frames.
+    private let gathered = JournalChunk(capacity: JournalFrame.headerSize + Log.frameLimit)
 
     /// - Parameter underWay: how the loop writes; nil if all is the thread's.
     init(
@@ -87,14 +76,23 @@ final class Committer: @unchecked Sendable {
 
     // MARK: For the loop
 
-    /// Adds a chunk at the end.
-    func submit(_ chunk: JournalChunk) {
-        monitor.locked {
-            queue.append(chunk)
+    /// Adds a chunk at the end. Few records join those that wait there, so that a disk that hangs is not waited for by more
+    /// memory than records need: whether they did, and the chunk is free for others.
+    func submit(_ chunk: JournalChunk) -> Bool {
+        let isFree = monitor.locked { () -> Bool in
             isStalled = false
             if isThreads { monitor.signal() }
+            if let last = queue.last, last.recordBytes + chunk.recordBytes <= Self.fewBytes,
+                last.isFollowed(by: chunk)
+            {
+                last.absorb(chunk)
+                return true
+            }
+            queue.append(chunk)
+            return false
         }
         beginFrames()
+        return isFree
     }
 
     /// What happened since it was asked before.
@@ -175,10 +173,10 @@ final class Committer: @unchecked Sendable {
     /// Begins what can be.
     private func beginFrames() {
         guard let underWay else { return }
-        while let (chunk, emptied) = takeForLoop(underWay) {
-            guard let refusal = underWay.begin(chunk, emptied, by: writer) else { continue }
+        while let chunks = takeForLoop(underWay) {
+            guard let refusal = underWay.begin(chunks, by: writer) else { continue }
             monitor.locked {
-                queue.insert(chunk, at: 0)
+                queue.insert(contentsOf: chunks, at: 0)
                 leaveToThread(refusal)
             }
         }
@@ -192,7 +190,7 @@ final class Committer: @unchecked Sendable {
     }
 
     /// The next batch that the loop may begin; hands the queue to the thread where that is its turn.
-    private func takeForLoop(_ underWay: FramesUnderWay) -> (JournalChunk, [JournalChunk])? {
+    private func takeForLoop(_ underWay: FramesUnderWay) -> [JournalChunk]? {
         monitor.locked {
             guard !isThreads, isReady, !underWay.isFull else { return nil }
             if let oldest = underWay.submittedAt, clock.now() &- oldest > FramesUnderWay.patience {
@@ -226,20 +224,20 @@ final class Committer: @unchecked Sendable {
                 _ = underWay.removeFirst()
                 refusals = 0
                 writer.noteDurable(frame.after.position)
-                monitor.locked { note(frame.chunk, frame.emptied, frame.after) }
+                monitor.locked { note(frame.chunks, frame.after) }
                 wantsFiles(writer.isHalfUsed ? 2 : 1)
             case .failed(let error):
-                fail(.failed("\(error)"), nil)
+                fail(.failed("\(error)"))
             case .refused(let refusal):
                 monitor.locked { leaveToThread(refusal) }
                 // What follows it in the journal is written again behind it, over what is on its way now.
                 guard underWay.haveAllEnded else { return }
                 if let error = underWay.failure {
-                    fail(.failed("\(error)"), nil)
+                    fail(.failed("\(error)"))
                     continue
                 }
                 var chunks: [JournalChunk] = []
-                while !underWay.isEmpty { chunks.append(underWay.removeFirst().chunk) }
+                while !underWay.isEmpty { chunks += underWay.removeFirst().chunks }
                 writer.takeBack(to: frame.before)
                 monitor.locked { queue.insert(contentsOf: chunks, at: 0) }
             }
@@ -279,7 +277,7 @@ final class Committer: @unchecked Sendable {
     func finish() {
         underWay?.close()
         if case .interval = policy, !monitor.locked({ hasFailed }) {
-            do throws(JournalFailure) { try writer.sync() } catch { fail(error, nil) }
+            do throws(JournalFailure) { try writer.sync() } catch { fail(error) }
         }
         writer.close()
     }
@@ -292,27 +290,28 @@ final class Committer: @unchecked Sendable {
 
     /// Commits one batch; false when there was nothing to do.
     func step() -> Bool {
-        let taken = monitor.locked { () -> (JournalChunk, [JournalChunk])? in
-            guard canWork else { return nil }
+        let chunks = monitor.locked { () -> [JournalChunk] in
+            guard canWork else { return [] }
             isWorking = true
             writer.noteSynced(syncedElsewhere)
             return takeBatch(limit: Log.frameLimit)
         }
-        guard let (chunk, emptied) = taken else { return false }
+        guard let first = chunks.first else { return false }
         do throws(JournalFailure) {
-            try writer.write(chunk)
+            if chunks.count > 1 { gathered.gather(chunks) }
+            try writer.write(chunks.count > 1 ? gathered : first)
             if policy == .always {
                 try writer.sync()
                 lastSync = clock.now()
             }
         } catch {
-            fail(error, chunk)
+            fail(error, chunks)
             wake()
             return true
         }
         let isHalfUsed = writer.isHalfUsed
         monitor.locked {
-            note(chunk, emptied, writer.place)
+            note(chunks, writer.place)
             isWorking = false
             // The loop goes on. It has to take in this batch anyway, and has more for the next one when it has done that: the
             // fewer syncs, the more of the processors is left.
@@ -338,7 +337,7 @@ final class Committer: @unchecked Sendable {
                 syncedBetween = writer.synced
             }
         } catch {
-            fail(error, nil)
+            fail(error)
         }
         wake()
     }
@@ -365,32 +364,33 @@ final class Committer: @unchecked Sendable {
         }
     }
 
-    /// The chunks that make the next frame, merged into the first of them; and the others.
-    private func takeBatch(limit: Int) -> (JournalChunk, [JournalChunk]) {
-        let first = queue.removeFirst()
-        var emptied: [JournalChunk] = []
-        while let next = queue.first, next.firstPosition == first.lastPosition + 1,
-            first.recordBytes + next.recordBytes <= limit
+    /// The chunks that make the next frame: the first, and what follows it up to `limit` bytes of records.
+    private func takeBatch(limit: Int) -> [JournalChunk] {
+        var bytes = queue[0].recordBytes
+        var count = 1
+        while count < queue.count, queue[count - 1].isFollowed(by: queue[count]),
+            bytes + queue[count].recordBytes <= limit
         {
-            first.absorb(next)
-            emptied.append(queue.removeFirst())
+            bytes += queue[count].recordBytes
+            count += 1
         }
-        return (first, emptied)
+        defer { queue.removeFirst(count) }
+        return Array(queue.prefix(count))
     }
 
     /// Keeps the news that a frame is written, and synced where each is.
-    private func note(_ chunk: JournalChunk, _ emptied: [JournalChunk], _ place: JournalPlace) {
+    private func note(_ chunks: [JournalChunk], _ place: JournalPlace) {
         results.append(
             CommitResult(
-                chunk: chunk, emptied: emptied, place: place, synced: writer.synced,
-                journalBytes: writer.bytesWritten, latency: clock.now() &- chunk.submittedAt))
+                chunks: chunks, place: place, synced: writer.synced,
+                journalBytes: writer.bytesWritten, latency: clock.now() &- chunks[0].submittedAt))
         counters = (writer.bytesWritten, writer.syncs, counters.batches + 1)
     }
 
-    private func fail(_ failure: JournalFailure, _ chunk: JournalChunk?) {
+    private func fail(_ failure: JournalFailure, _ chunks: [JournalChunk] = []) {
         if case .noSpace = failure { wantsSpace() }
         monitor.locked {
-            if let chunk { queue.insert(chunk, at: 0) }
+            queue.insert(contentsOf: chunks, at: 0)
             switch failure {
             case .noSpace(let reason):
                 // Control records wait for space; messages are given back.

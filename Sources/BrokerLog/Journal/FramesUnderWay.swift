@@ -5,9 +5,9 @@
 /// is as long as the disk takes (decision 0035).
 final class FramesUnderWay {
     struct Frame {
-        var chunk: JournalChunk
-        /// Emptied chunks that were merged into it.
-        var emptied: [JournalChunk]
+        var chunks: [JournalChunk]
+        /// What is written: the chunk, or the chunks put together.
+        var memory: JournalChunk
         /// Where it begins, and behind it.
         var before: JournalPlace
         var after: JournalPlace
@@ -27,6 +27,8 @@ final class FramesUnderWay {
 
     private let writes: any DurableWrites
     private var frames: [Frame] = []
+    /// Where chunks are put together, if it is not in use.
+    private var spares: [JournalChunk] = []
     /// Number of the first of `frames`.
     private var firstNumber: UInt64 = 0
     private var isClosed = false
@@ -44,21 +46,25 @@ final class FramesUnderWay {
     /// Readable when frames have ended.
     var events: Int32? { writes.events }
     /// Bytes of records on their way.
-    var bytes: Int { frames.reduce(0) { $0 + $1.chunk.recordBytes } }
+    var bytes: Int { frames.reduce(0) { $0 + $1.memory.recordBytes } }
     /// When the oldest was submitted.
-    var submittedAt: UInt64? { frames.first?.chunk.submittedAt }
+    var submittedAt: UInt64? { frames.first?.chunks[0].submittedAt }
     var isEmpty: Bool { frames.isEmpty }
     var isFull: Bool { frames.count == Self.depth }
     var haveAllEnded: Bool { frames.allSatisfy { $0.outcome != nil } }
 
     /// Begins to write a batch, which fits into the writer's file. Nil, or how it was refused, with nothing begun.
-    func begin(_ chunk: JournalChunk, _ emptied: [JournalChunk], by writer: JournalWriter) -> WriteRefusal? {
+    func begin(_ chunks: [JournalChunk], by writer: JournalWriter) -> WriteRefusal? {
         let before = writer.place
-        if let refusal = writer.begin(chunk, number: firstNumber + UInt64(frames.count), by: writes) {
-            return refusal
+        let memory = chunks.count == 1 ? chunks[0] : spares.popLast() ?? JournalChunk()
+        if chunks.count > 1 { memory.gather(chunks) }
+        let refusal = writer.begin(memory, number: firstNumber + UInt64(frames.count), by: writes)
+        if refusal == nil {
+            frames.append(Frame(chunks: chunks, memory: memory, before: before, after: writer.place))
+        } else if chunks.count > 1 {
+            spares.append(memory)
         }
-        frames.append(Frame(chunk: chunk, emptied: emptied, before: before, after: writer.place))
-        return nil
+        return refusal
     }
 
     /// Notes which have ended.
@@ -86,6 +92,8 @@ final class FramesUnderWay {
 
     func removeFirst() -> Frame {
         firstNumber += 1
-        return frames.removeFirst()
+        let frame = frames.removeFirst()
+        if frame.chunks.count > 1 { spares.append(frame.memory) }
+        return frame
     }
 }

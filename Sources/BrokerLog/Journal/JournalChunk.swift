@@ -17,6 +17,9 @@ struct ChannelTouch {
 final class JournalChunk: @unchecked Sendable {
     /// Room before the first record for the frame's header, so that a chunk is written as it is.
     static let headerRoom = JournalFrame.headerSize
+    /// Room behind `capacity` for the zeros up to the end of the frame's last page, and a page of them where it makes its file
+    /// grow.
+    static let paddingRoom = 2 * JournalFrame.pageSize
 
     private(set) var base: UnsafeMutableRawPointer
     private(set) var capacity: Int
@@ -27,29 +30,25 @@ final class JournalChunk: @unchecked Sendable {
     var recordCount = 0
     var hasMessages = false
     var touches: [ChannelTouch] = []
-    /// Record bytes when it was submitted, those of chunks merged into it included.
-    var submittedBytes = 0
     /// When it was submitted (monotonic nanoseconds).
     var submittedAt: UInt64 = 0
 
-    init(capacity: Int = 64 << 10) {
+    /// Enough for what the loop reads from a connection in one go. Only what is used of it is memory.
+    static let usualCapacity = 256 << 10
+
+    init(capacity: Int = usualCapacity) {
         unsafe (base, self.capacity) = Self.pages(capacity)
     }
 
     deinit { unsafe Self.release(base, capacity) }
 
-    /// Capacity in bytes from which memory is the kernel's. Among the blocks of messages, which live long, `malloc` would be
-    /// left with holes as large as chunks. Smaller ones are too many on a disk that hangs: a process may have 65,530 mappings.
-    private static let leastMapped = 256 << 10
-
-    /// Memory of at least `bytes` in whole pages, so that it goes straight to the disk.
+    /// Memory of at least `bytes` in whole pages, so that it goes straight to the disk, and of `paddingRoom` behind them. It is
+    /// the kernel's: among the blocks of messages, which live long, `malloc` would be left with holes as large as chunks.
     private static func pages(_ bytes: Int) -> (base: UnsafeMutableRawPointer, capacity: Int) {
         let page = JournalFrame.pageSize
         let capacity = (bytes + page - 1) / page * page
-        guard capacity >= leastMapped else {
-            return (.allocate(byteCount: capacity, alignment: page), capacity)
-        }
-        let memory = unsafe mmap(nil, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        let memory = unsafe mmap(
+            nil, capacity + paddingRoom, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         guard let memory = unsafe memory, unsafe memory != MAP_FAILED else {
             fatalError("no memory for \(capacity) bytes of the journal: a process without memory cannot work")
         }
@@ -58,12 +57,17 @@ final class JournalChunk: @unchecked Sendable {
 
     /// Gives back what `pages` gave.
     private static func release(_ base: UnsafeMutableRawPointer, _ capacity: Int) {
-        if capacity >= leastMapped { unsafe munmap(base, capacity) } else { unsafe base.deallocate() }
+        unsafe munmap(base, capacity + paddingRoom)
     }
 
     var isEmpty: Bool { recordCount == 0 }
     var recordBytes: Int { used - Self.headerRoom }
     var lastPosition: UInt64 { firstPosition + UInt64(recordCount) - 1 }
+
+    /// Whether the first record of `next` has the position behind the last one here.
+    func isFollowed(by next: JournalChunk) -> Bool {
+        next.firstPosition == firstPosition + UInt64(recordCount)
+    }
 
     /// Makes room for `bytes` more, keeping what is there.
     func reserve(_ bytes: Int) {
@@ -74,17 +78,31 @@ final class JournalChunk: @unchecked Sendable {
         unsafe (base, capacity) = larger
     }
 
-    /// Adds the records of `other`, which follow this chunk's without a gap.
+    /// Adds the records of `other`, which follow without a gap, and what they touched.
     func absorb(_ other: JournalChunk) {
-        precondition(
-            other.firstPosition == firstPosition + UInt64(recordCount), "a frame's positions are consecutive")
+        add(recordsOf: other)
+        for touch in other.touches {
+            if touches.last?.channel == touch.channel { touches.removeLast() }
+            touches.append(touch)
+        }
+    }
+
+    /// Becomes one frame of the records of `chunks`, of which each follows the one before without a gap. They stay as they
+    /// are, and what they touched is said by them alone.
+    func gather(_ chunks: [JournalChunk]) {
+        reset()
+        firstPosition = chunks[0].firstPosition
+        reserve(chunks.reduce(0) { $0 + $1.recordBytes })
+        for chunk in chunks { add(recordsOf: chunk) }
+    }
+
+    private func add(recordsOf other: JournalChunk) {
+        precondition(isFollowed(by: other), "a frame's positions are consecutive")
         reserve(other.recordBytes)
         unsafe (base + used).copyMemory(from: other.base + Self.headerRoom, byteCount: other.recordBytes)
         used += other.recordBytes
         recordCount += other.recordCount
         hasMessages = hasMessages || other.hasMessages
-        touches.append(contentsOf: other.touches)
-        submittedBytes += other.submittedBytes
     }
 
     /// Empties the chunk for its next use.
@@ -92,7 +110,6 @@ final class JournalChunk: @unchecked Sendable {
         used = Self.headerRoom
         recordCount = 0
         hasMessages = false
-        submittedBytes = 0
         touches.removeAll(keepingCapacity: true)
     }
 

@@ -126,7 +126,7 @@ final class JournalWriter {
 
     /// Makes a chunk the next frame, with zeros behind it; returns the frame's checksum.
     private func seal(_ chunk: JournalChunk, padding: Int) -> UInt32 {
-        chunk.reserve(padding)
+        precondition(padding <= JournalChunk.paddingRoom, "a frame ends with its page, or a page later")
         unsafe (chunk.base + chunk.used).initializeMemory(as: UInt8.self, repeating: 0, count: padding)
         let header = JournalFrame(
             length: UInt32(chunk.recordBytes), generation: generation, firstPosition: chunk.firstPosition,
