@@ -76,8 +76,10 @@ final class Committer: @unchecked Sendable {
 
     // MARK: For the loop
 
-    /// Adds a chunk at the end. Few records join those that wait there, so that a disk that hangs is not waited for by more
-    /// memory than records need: whether they did, and the chunk is free for others.
+    /// Adds a chunk at the end. Few records are copied behind those that wait there, so that a disk that hangs is waited for by
+    /// little more memory than records need.
+    ///
+    /// - Returns: whether they were, and the chunk is free for others.
     func submit(_ chunk: JournalChunk) -> Bool {
         let isFree = monitor.locked { () -> Bool in
             isStalled = false
