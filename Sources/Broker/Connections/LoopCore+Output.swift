@@ -211,7 +211,7 @@ extension LoopCore {
         guard unsafe connection.pointee.closeReason == nil else { return }
         unsafe connection.pointee.closeReason = reason
         logger.debug(unsafe "\(connection.pointee.label) - Client connection closed: \(reason.rawValue)")
-        let interests = unsafe Array(connection.pointee.interests.values)
+        let interests = unsafe connection.pointee.interests.values
         for index in unsafe interests.indices { unsafe forget(interests[index]) }
         unsafe connection.pointee.interests = unsafe ByteKeyedTable()
         if unsafe connection.pointee.isReportedCongested { unsafe congestionEnded(connection) }

@@ -317,14 +317,16 @@ extension LoopCore {
         tag: UInt64, subject: UnsafeRawBufferPointer, reply: UnsafeRawBufferPointer,
         payload: UnsafeRawBufferPointer
     ) {
-        guard let engine else { return }
+        guard let engine = unsafe uncountedEngine else { return }
         guard unsafe !state.pointee.isInEngine else {
             unsafe state.pointee.deferredEngineMessages.append(
                 DeferredEngineMessage(
                     tag: tag, subject: Array(subject), reply: Array(reply), payload: Array(payload)))
             return
         }
-        inEngine { unsafe engine.receive(tag, subject, reply, payload) }
+        unsafe engine._withUnsafeGuaranteedRef { engine in
+            inEngine { unsafe engine.receive(tag, subject, reply, payload) }
+        }
     }
 
     /// Delivers the publish in `state.operation`, which came from another loop, to a connection of this loop.

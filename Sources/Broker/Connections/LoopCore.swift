@@ -116,8 +116,13 @@ struct DeferredEngineMessage {
     let traces: Bool
     let state: UnsafeMutablePointer<LoopState>
     let chunkPool: UnsafeMutablePointer<OutputChunks>
-    /// The streaming engine; only loop 0 has one.
-    var engine: EngineCalls?
+    /// The streaming engine; only loop 0 has one. It never changes during a call of it.
+    var engine: EngineCalls? {
+        didSet { unsafe uncountedEngine = engine.map { unsafe Unmanaged.passUnretained($0) } }
+    }
+    /// `engine`, for the call that each message makes: a count of references would wait until the message, which the
+    /// engine has just copied, has reached memory. It is alive as long as it is there: `engine` holds it.
+    private(set) var uncountedEngine: Unmanaged<EngineCalls>?
     /// Work for the other loops, handed over at the end of the tick.
     var outgoing: [Mailbox.Parcel]
     /// A mailbox of another loop was full at the last hand-over.

@@ -9,7 +9,7 @@ import BrokerProtocol
 ///
 /// Invariant: a route whose generation is the router's names only interests that are registered. Interests
 /// and routes are freed by `collectGarbage`, which the loop calls when no delivery is under way.
-@safe struct Router {
+@safe struct Router: ~Copyable {
     /// Bounds of the cache. Beyond them all routes are dropped and resolved anew as they are needed.
     private static let maximumRoutes = 16_384
     private static let maximumBytes = 8 << 20
@@ -30,7 +30,8 @@ import BrokerProtocol
     private var garbage: [InterestPointer] = unsafe []
     private var droppedRoutes: [UnsafeMutablePointer<Route>] = unsafe []
 
-    private final class LiteralSubject {
+    /// Not private: the compiler (6.3, debug) fails on the end of a router in another file if it is.
+    final class LiteralSubject {
         var list = InterestList()
     }
 

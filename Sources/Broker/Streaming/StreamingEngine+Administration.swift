@@ -84,7 +84,6 @@ extension StreamingEngine {
         channels[channel.id.rawValue] = nil
         channelsByName[channel.name] = nil
         channelsByFoldedName[Self.folded(channel.name)] = nil
-        if lastChannel === channel { lastChannel = nil }
         ready.removeAll { $0.channel === channel }
         loading.removeAll { $0.channel === channel }
         dirtyChannels.removeAll { $0 === channel }

@@ -29,7 +29,7 @@ extension StreamingEngine {
             return unsafe refusePublish(
                 StreamingErrorText.invalidPublishRequest, guid: message.guid, reply: reply)
         }
-        let channel: MessageChannel
+        let channel: ChannelID
         do throws(ChannelRefused) {
             channel = unsafe try publishChannel(named: message.subject)
         } catch {
@@ -38,16 +38,16 @@ extension StreamingEngine {
         do throws(AppendRefused) {
             let none = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
             let appended = unsafe try log.append(
-                to: channel.id, wallClock: publishTime(), reply: message.reply, headers: none,
+                to: channel, wallClock: publishTime(), reply: message.reply, headers: none,
                 payload: message.data)
             hasAppended = true
             unsafe acknowledgements.append(
                 position: appended.position.rawValue, sequence: appended.sequence,
-                channel: channel.id.rawValue, reply: reply, guid: message.guid)
+                channel: channel.rawValue, reply: reply, guid: message.guid)
             if traces {
                 unsafe tracedPublishers.append(Array(message.clientID))
                 unsafe logger.trace(
-                    "STREAM: [Client:\(text(Array(message.clientID)))] Received message from publisher subj=\(text(channel.name)) guid=\(text(Array(message.guid)))"
+                    "STREAM: [Client:\(text(Array(message.clientID)))] Received message from publisher subj=\(text(Array(message.subject))) guid=\(text(Array(message.guid)))"
                 )
             }
         } catch {
@@ -88,20 +88,13 @@ extension StreamingEngine {
         return unsafe compareMemory(start + prefix, other, name.count)
     }
 
-    private func publishChannel(named name: UnsafeRawBufferPointer) throws(ChannelRefused) -> MessageChannel {
-        if let lastChannel, unsafe bytes(name, equal: lastChannel.name) {
-            return lastChannel
-        }
-        if let id = unsafe channelsByName[name], let channel = channels[id] {
-            lastChannel = channel
-            return channel
-        }
+    /// The channel's id alone: to hold its object would count a reference for every message.
+    private func publishChannel(named name: UnsafeRawBufferPointer) throws(ChannelRefused) -> ChannelID {
+        if let id = unsafe channelsByName[name] { return ChannelID(rawValue: id) }
         guard unsafe Subject.isValidChannel(name) else {
             throw ChannelRefused(text: StreamingErrorText.invalidPublishRequest)
         }
-        let channel = unsafe try channel(named: Array(name))
-        lastChannel = channel
-        return channel
+        return unsafe try channel(named: Array(name)).id
     }
 
     private func refusePublish(_ error: String, guid: UnsafeRawBufferPointer, reply: UnsafeRawBufferPointer) {

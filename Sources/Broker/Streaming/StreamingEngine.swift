@@ -84,8 +84,6 @@ final class StreamingEngine<Transport: MessageTransport> {
     /// Lower-cased name → channel: names may not differ by case alone.
     var channelsByFoldedName = ByteKeyedTable<UInt32>()
     var channels: [UInt32: MessageChannel] = [:]
-    /// The channel of the last publish: most publishes in a row go to one channel.
-    var lastChannel: MessageChannel?
 
     /// Subscriptions that are online or about to be.
     var subscriptions: [UInt64: Subscription] = [:]
