@@ -23,6 +23,21 @@ struct FramesUnderWayTests {
         }
     }
 
+    /// Appends what makes so many frames at once, each with as many messages as have to be there for it to be begun.
+    private func submit(
+        frames: Int, _ file: FileLog, _ channel: ChannelID, _ text: (Int) -> String = { "message \($0)" }
+    ) throws -> [String] {
+        var texts: [String] = []
+        for frame in 0..<frames {
+            for _ in 0..<max(1, 2 * frame) {
+                texts.append(text(texts.count))
+                try file.log.append(texts[texts.count - 1], to: channel)
+            }
+            file.log.submit()
+        }
+        return texts
+    }
+
     /// Counts of calls, and what each of a kind gives in turn.
     private final class Calls: Sendable {
         private let state = Mutex((counts: [SimulatedFileSystem.Call: Int](), codes: [Int32?]()))
@@ -45,8 +60,11 @@ struct FramesUnderWayTests {
     func depth() throws {
         let (file, channel) = try makeLog()
         let calls = Calls(file)
-        let texts = (0..<10).map { "message \($0)" }
-        try submit(texts, file, channel)
+        var texts = try submit(frames: FramesUnderWay.depth, file, channel)
+        #expect(calls[.beginWrite] == FramesUnderWay.depth && calls[.endWrite] == 0)
+        let meanwhile = (0..<20).map { "meanwhile \($0)" }
+        try submit(meanwhile, file, channel)
+        texts += meanwhile
         #expect(calls[.beginWrite] == FramesUnderWay.depth && calls[.endWrite] == 0)
         while file.log.stepCommit() {}
         #expect(
@@ -59,13 +77,31 @@ struct FramesUnderWayTests {
         #expect(file.log.payloads(of: channel) == texts)
     }
 
+    @Test("with frames under way one more is begun for twice as many messages, or when none is left")
+    func company() throws {
+        let (file, channel) = try makeLog()
+        let calls = Calls(file)
+        try submit(["one"], file, channel)
+        #expect(calls[.beginWrite] == 1)
+        try submit(["two"], file, channel)
+        #expect(calls[.beginWrite] == 1, "a message alone waits beside one frame")
+        try submit(["three"], file, channel)
+        #expect(calls[.beginWrite] == 2)
+        try submit(["four", "five", "six"], file, channel)
+        #expect(calls[.beginWrite] == 2, "three wait beside two")
+        while file.log.stepCommit() {}
+        #expect(calls[.beginWrite] == 3 && calls[.endWrite] == 3 && calls[.write] == 0)
+        _ = file.log.poll()
+        #expect(file.log.payloads(of: channel) == ["one", "two", "three", "four", "five", "six"])
+    }
+
     @Test("nothing counts before every frame in front of it is on disk", arguments: UInt64(0)..<40)
     func order(seed: UInt64) throws {
         let (file, channel) = try makeLog(seed: seed)
         let before = file.log.durable.rawValue
-        try submit(["one", "two", "three", "four"], file, channel)
+        let texts = try submit(frames: FramesUnderWay.depth, file, channel)
         var ended: UInt64 = 0
-        while file.log.durable.rawValue < before + 4 {
+        while file.log.durable.rawValue < before + UInt64(texts.count) {
             _ = file.log.poll()
             let now = file.log.durable.rawValue - before
             #expect(now >= ended)
@@ -145,8 +181,9 @@ struct FramesUnderWayTests {
     func refusedAtEnd(code: Int32, seed: UInt64) throws {
         let (file, channel) = try makeLog(seed: seed)
         let calls = Calls(file, .endWrite, [nil, code])
-        let texts = ["one", "two", "three", "four", "five"]
-        try submit(texts, file, channel)
+        var texts = try submit(frames: FramesUnderWay.depth, file, channel)
+        try submit(["meanwhile"], file, channel)
+        texts.append("meanwhile")
         file.settle()
         file.settle()
         #expect(file.log.closedReason == nil && file.log.bytesInFlight == 0)
@@ -256,8 +293,7 @@ struct FramesUnderWayTests {
         file.disk.onCall { call, _ in
             call == .endWrite && isFirst.exchange(false, ordering: .relaxed) ? EAGAIN : nil
         }
-        try submit(["one", "two", "three", "four"], file, channel)
-        texts += ["one", "two", "three", "four"]
+        texts += try submit(frames: 4, file, channel) { "\($0)" }
         file.settle()
         try file.reopen(after: .dropAll)
         #expect(file.log.payloads(of: channel) == texts)
@@ -270,13 +306,14 @@ struct FramesUnderWayTests {
     func failed(seed: UInt64) throws {
         let (file, channel) = try makeLog(seed: seed)
         let calls = Calls(file, .endWrite, [nil, EIO])
-        try submit(["one", "two", "three", "four", "five"], file, channel)
+        let texts = try submit(frames: 4, file, channel)
         let news = file.settle()
         #expect(news.closed?.contains("endWrite") == true && file.log.closedReason != nil)
         let served = file.log.payloads(of: channel)
-        #expect(served.count < 4 && served == Array(["one", "two", "three"].prefix(served.count)))
+        // The last of them has six.
+        #expect(served.count <= texts.count - 6 && served == Array(texts.prefix(served.count)))
         #expect(calls[.write] == 0 && calls[.sync] == 0, "nothing is retried")
-        #expect(throws: AppendRefused.self) { try file.log.append("six", to: channel) }
+        #expect(throws: AppendRefused.self) { try file.log.append("later", to: channel) }
         file.log.close(state: [])
         try file.reopen(after: .dropAll)
         #expect(file.log.payloads(of: channel).starts(with: served))
@@ -289,8 +326,7 @@ struct FramesUnderWayTests {
         let (file, channel) = try makeLog(seed: seed)
         try submit(["zero"], file, channel)
         file.settle()
-        let texts = (1...4).map { "\($0) " + noise(700, seed: UInt64($0)) }
-        try submit(texts, file, channel)
+        let texts = try submit(frames: 4, file, channel) { "\($0) " + noise(400, seed: UInt64($0)) }
         for _ in 0..<Int(seed % 3) { _ = file.log.poll() }
         let acknowledged = Int(file.log.durable.rawValue)
         try file.reopen(after: .random)
@@ -313,7 +349,7 @@ struct FramesUnderWayTests {
         let (file, channel) = try makeLog(seed: seed)
         try submit(["zero"], file, channel)
         file.settle()
-        try submit((1...4).map { "old \($0)" }, file, channel)
+        _ = try submit(frames: 4, file, channel) { "old \($0)" }
         try file.reopen(after: .random)
         let kept = file.log.payloads(of: channel)
         let texts = (1...6).map { "new \($0)" }
@@ -347,8 +383,8 @@ struct FramesUnderWayTests {
             if call == .beginWrite { begun.add(1, ordering: .relaxed) }
             return nil
         }
-        func submit(_ text: String) throws {
-            try log.append(text, to: channel)
+        func submit(_ texts: String...) throws {
+            for text in texts { try log.append(text, to: channel) }
             log.submit()
         }
         let channel = try log.createChannel(named: bytes("a"), limits: ChannelLimits())
@@ -358,15 +394,15 @@ struct FramesUnderWayTests {
         let before = begun.load(ordering: .relaxed)
         try submit("one")
         time.store(FramesUnderWay.patience, ordering: .relaxed)
-        try submit("two")
+        try submit("two", "three")
         #expect(begun.load(ordering: .relaxed) == before + 2)
         time.store(FramesUnderWay.patience + 1, ordering: .relaxed)
-        try submit("three")
+        try submit("four", "five", "six", "seven")
         #expect(begun.load(ordering: .relaxed) == before + 2)
         while log.stepCommit() {}
         _ = log.poll()
-        #expect(log.payloads(of: channel) == ["one", "two", "three"])
-        try submit("four")
+        #expect(log.payloads(of: channel) == ["one", "two", "three", "four", "five", "six", "seven"])
+        try submit("eight")
         #expect(begun.load(ordering: .relaxed) == before + 3, "the disk goes on")
     }
 

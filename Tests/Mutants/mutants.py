@@ -245,6 +245,13 @@ MUTANTS = [
 """,
         "BrokerLogTests.FramesUnderWayTests"),
     Mutant(
+        "begin-a-frame-for-each-message",
+        "beside frames under way one more is begun for as many messages as make it worth its requests",
+        "Sources/BrokerLog/Journal/FramesUnderWay.swift",
+        "    var company: Int { 2 * frames.count }\n",
+        "    var company: Int { 0 }\n",
+        "BrokerLogTests.FramesUnderWayTests"),
+    Mutant(
         "write-beside-frames-under-way",
         "the thread writes behind what the loop has under way, not beside it",
         "Sources/BrokerLog/Journal/Committer.swift",

@@ -207,6 +207,7 @@ final class Committer: @unchecked Sendable {
                 }
                 return nil
             }
+            guard queue.reduce(0, { $0 + $1.recordCount }) >= underWay.company else { return nil }
             writer.noteSynced(syncedElsewhere)
             return takeBatch(limit: room)
         }

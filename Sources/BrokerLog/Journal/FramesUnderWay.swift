@@ -51,6 +51,9 @@ final class FramesUnderWay {
     var submittedAt: UInt64? { frames.first?.chunks[0].submittedAt }
     var isEmpty: Bool { frames.isEmpty }
     var isFull: Bool { frames.count == Self.depth }
+    /// Records that wait together before one more is begun: each costs two requests at the disk, with their interrupts and
+    /// wake-ups, and while some are on their way it is no loss to wait for the next of those to end.
+    var company: Int { 2 * frames.count }
     var haveAllEnded: Bool { frames.allSatisfy { $0.outcome != nil } }
 
     /// Begins to write a batch, which fits into the writer's file. Nil, or how it was refused, with nothing begun.
