@@ -77,22 +77,45 @@ struct FramesUnderWayTests {
         #expect(file.log.payloads(of: channel) == texts)
     }
 
-    @Test("with frames under way one more is begun for twice as many messages, or when none is left")
+    @Test("while few publish each message goes at once")
+    func few() throws {
+        let (file, channel) = try makeLog()
+        let calls = Calls(file)
+        for count in 1...FramesUnderWay.depth {
+            try submit(["message \(count)"], file, channel)
+            #expect(calls[.beginWrite] == count)
+        }
+    }
+
+    @Test(
+        "where many publish one more is begun beside others for twice as many messages, or when none is left")
     func company() throws {
         let (file, channel) = try makeLog()
         let calls = Calls(file)
-        try submit(["one"], file, channel)
+        // A frame of five: more than there may be frames.
+        let many = (0..<5).map { "\($0)" }
+        for text in many { try file.log.append(text, to: channel) }
+        file.log.submit()
         #expect(calls[.beginWrite] == 1)
-        try submit(["two"], file, channel)
+        try submit(["one"], file, channel)
         #expect(calls[.beginWrite] == 1, "a message alone waits beside one frame")
-        try submit(["three"], file, channel)
+        try submit(["two"], file, channel)
         #expect(calls[.beginWrite] == 2)
-        try submit(["four", "five", "six"], file, channel)
+        try submit(["three", "four", "five"], file, channel)
         #expect(calls[.beginWrite] == 2, "three wait beside two")
         while file.log.stepCommit() {}
         #expect(calls[.beginWrite] == 3 && calls[.endWrite] == 3 && calls[.write] == 0)
         _ = file.log.poll()
-        #expect(file.log.payloads(of: channel) == ["one", "two", "three", "four", "five", "six"])
+        let texts = many + ["one", "two", "three", "four", "five"]
+        #expect(file.log.payloads(of: channel) == texts)
+        // The others have gone: who is left does not wait for them.
+        for text in texts {
+            try submit([text], file, channel)
+            file.settle()
+        }
+        let begun = calls[.beginWrite]
+        try submit(["alone", "beside it"], file, channel)
+        #expect(calls[.beginWrite] == begun + 2)
     }
 
     @Test("nothing counts before every frame in front of it is on disk", arguments: UInt64(0)..<40)

@@ -248,8 +248,8 @@ MUTANTS = [
         "begin-a-frame-for-each-message",
         "beside frames under way one more is begun for as many messages as make it worth its requests",
         "Sources/BrokerLog/Journal/FramesUnderWay.swift",
-        "    var company: Int { 2 * frames.count }\n",
-        "    var company: Int { 0 }\n",
+        "        return isEmpty || crowd <= Self.depth || waiting >= 2 * frames.count\n",
+        "        return true\n",
         "BrokerLogTests.FramesUnderWayTests"),
     Mutant(
         "write-beside-frames-under-way",

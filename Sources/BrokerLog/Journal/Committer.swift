@@ -207,7 +207,7 @@ final class Committer: @unchecked Sendable {
                 }
                 return nil
             }
-            guard queue.reduce(0, { $0 + $1.recordCount }) >= underWay.company else { return nil }
+            guard underWay.admits(queue.reduce(0) { $0 + $1.recordCount }) else { return nil }
             writer.noteSynced(syncedElsewhere)
             return takeBatch(limit: room)
         }

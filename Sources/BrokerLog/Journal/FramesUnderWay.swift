@@ -31,6 +31,8 @@ final class FramesUnderWay {
     private var spares: [JournalChunk] = []
     /// Number of the first of `frames`.
     private var firstNumber: UInt64 = 0
+    /// The most records that were on their way or waited to be, less one for each frame since.
+    private var crowd = 0
     private var isClosed = false
 
     init(_ writes: any DurableWrites) { self.writes = writes }
@@ -51,10 +53,16 @@ final class FramesUnderWay {
     var submittedAt: UInt64? { frames.first?.chunks[0].submittedAt }
     var isEmpty: Bool { frames.isEmpty }
     var isFull: Bool { frames.count == Self.depth }
-    /// Records that wait together before one more is begun: each costs two requests at the disk, with their interrupts and
-    /// wake-ups, and while some are on their way it is no loss to wait for the next of those to end.
-    var company: Int { 2 * frames.count }
     var haveAllEnded: Bool { frames.allSatisfy { $0.outcome != nil } }
+
+    /// Whether one more is worth its two requests at the disk, with their interrupts and wake-ups (decision 0040). While few
+    /// publish, each message goes at once; where more do than there may be frames, one beside others waits for company.
+    ///
+    /// - Parameter waiting: records that it would have.
+    func admits(_ waiting: Int) -> Bool {
+        crowd = max(crowd, frames.reduce(waiting) { $0 + $1.memory.recordCount })
+        return isEmpty || crowd <= Self.depth || waiting >= 2 * frames.count
+    }
 
     /// Begins to write a batch, which fits into the writer's file. Nil, or how it was refused, with nothing begun.
     func begin(_ chunks: [JournalChunk], by writer: JournalWriter) -> WriteRefusal? {
@@ -95,6 +103,7 @@ final class FramesUnderWay {
 
     func removeFirst() -> Frame {
         firstNumber += 1
+        crowd = max(0, crowd - 1)
         let frame = frames.removeFirst()
         if frame.chunks.count > 1 { spares.append(frame.memory) }
         return frame
