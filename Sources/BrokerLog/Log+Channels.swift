@@ -36,7 +36,8 @@ extension Log {
     }
 
     /// Changes what a channel keeps; journaled. What is over the new limits goes at once; limits that
-    /// are raised bring nothing back.
+    /// are raised bring nothing back. (What the limits before let go of and still waits for a block from the disk is an
+    /// exception; right after opening nothing does.)
     public func setLimits(_ limits: ChannelLimits, of channel: ChannelID) {
         guard let state = state(channel), state.limits != limits else { return }
         state.limits = limits

@@ -245,6 +245,13 @@ MUTANTS = [
 """,
         "BrokerLogTests.FramesUnderWayTests"),
     Mutant(
+        "never-ask-again-for-a-front-block",
+        "a limit whose block could not be opened is tried again after a second",
+        "Sources/BrokerLog/Log+Retention.swift",
+        "            } else if state.waitingCutoff != nil {\n                applyLimits(to: state)\n            }\n",
+        "            }\n",
+        "SimulationTests.RandomRunTests"),
+    Mutant(
         "begin-a-frame-for-each-message",
         "beside frames under way one more is begun for as many messages as make it worth its requests",
         "Sources/BrokerLog/Journal/FramesUnderWay.swift",

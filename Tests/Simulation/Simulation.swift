@@ -13,6 +13,8 @@ final class Simulation {
     var random: SeededGenerator
     let disk: SimulatedFileSystem
     let faults = Faults()
+    /// Opens that had failed when everything was read last.
+    private var failedOpens = 0
     var model = Model()
     var log: Log
     var configuration: LogConfiguration
@@ -84,10 +86,18 @@ final class Simulation {
         if news.checkpointWanted { checkpoint() }
     }
 
-    /// Reads what trimming waits for.
+    /// Reads what trimming waits for. Where a file could not be opened, the log tries again once a second: that second passes,
+    /// at a time before all, at which nothing is too old.
     func readEverything() throws {
         try endFrames()
         for _ in 0..<4 { try readOn() }
+        let failed = faults.injected[.open, default: 0]
+        guard failed != failedOpens, !isClosed else { return }
+        failedOpens = failed
+        log.expire(now: .min)
+        for _ in 0..<4 { try readOn() }
+        guard !isClosed else { return }
+        note("a second at \(mark())")
     }
 
     /// Lets frames under way end, which would become durable while the log is asked again and again for what it has to read.

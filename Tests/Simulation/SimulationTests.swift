@@ -22,7 +22,8 @@ struct RandomRunTests {
 
     /// 501374: what expired stayed, because blocks that were read for that evicted each other before the next second.
     /// 700065: a frame that the kernel gave back half written, and a full disk refused then, came up after a crash.
-    @Test("seeds that found faults", arguments: [UInt64(501_374), 700_065])
+    /// 991660: what a limit waits for could not be opened, and is asked for again after a second (the simulation's fault).
+    @Test("seeds that found faults", arguments: [UInt64(501_374), 700_065, 991_660])
     func found(seed: UInt64) throws {
         let run = try Simulation(seed: seed)
         do { try run.run(steps: 100) } catch { Seeds.fail("RandomRunTests", seed: seed, error, run) }
